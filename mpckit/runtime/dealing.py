@@ -1,0 +1,138 @@
+"""The channel between a party and the dealer: a party asks by name, the dealer answers with an object and bytes.
+
+Requests and answers are JSON with a raw payload behind it, on the same authenticated sockets as the wire. The dealer
+only ever hears what kind of randomness is wanted, and in which shapes.
+"""
+
+import json
+import select
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+
+from .sockets import DEALER, Listener, PeerError, dial, receive, receive_into
+
+SIZES = struct.Struct("<IQ")  # lengths of the JSON text and of the payload
+LONGEST_TEXT = 64 << 20
+
+Handler = Callable[[int, str, object], tuple[object, bytes | memoryview | np.ndarray]]
+
+
+def _send(sock, message: dict, payload=b""):
+    text, payload = json.dumps(message).encode(), memoryview(payload)
+    payload = payload.cast("B") if payload.nbytes else payload
+    sock.sendall(SIZES.pack(len(text), payload.nbytes) + text)
+    if payload.nbytes:
+        sock.sendall(payload)
+
+
+def _receive(sock) -> tuple[dict, np.ndarray]:
+    size, length = SIZES.unpack(receive(sock, SIZES.size))
+    if size > LONGEST_TEXT:
+        raise OSError(f"a message of {size} bytes of JSON")
+    message = json.loads(receive(sock, size))
+    payload = np.empty(length, np.uint8)
+    receive_into(sock, memoryview(payload))
+    return message, payload
+
+
+class DealerClient:
+    """A party's line to the dealer. Errors are PeerErrors that say what became of the dealer."""
+
+    def __init__(self, address: tuple[str, int], party: int, token: bytes, timeout: float = 20.0):
+        self.party = party
+        self._sock = dial(address, party, DEALER, token, timeout)
+        self._open = True
+
+    def request(self, kind: str, obj=None) -> tuple[object, np.ndarray]:
+        """Ask for `kind` with a JSON-able `obj` → (the answer's JSON object, its payload (length,) uint8)."""
+        if not self._open:
+            raise PeerError("the line to the dealer is closed", DEALER)
+        try:
+            with suppress(ConnectionError):  # a dealer that has failed said why before it left: read that
+                _send(self._sock, {"kind": kind, "obj": obj})
+            answer, payload = _receive(self._sock)
+        except (EOFError, OSError):
+            self._hang_up()
+            raise PeerError(
+                f"the dealer is gone (connection closed while party {self.party} asked for {kind})", DEALER
+            ) from None
+        except BaseException:
+            self._hang_up()  # half an answer is on its way: after an interrupt the line cannot be used again
+            raise
+        if "failed" in answer:
+            self._hang_up()
+            raise PeerError(f"the dealer failed: {answer['failed']}", DEALER)
+        return answer["obj"], payload
+
+    def abort(self, reason: str):
+        """Tell the dealer that this party failed; the dealer then stops."""
+        self._farewell({"kind": "abort", "obj": reason})
+
+    def close(self):
+        """Tell the dealer that this party needs no more."""
+        self._farewell({"kind": "close"})
+
+    def _farewell(self, message: dict):
+        if self._open:
+            with suppress(OSError):  # a dealer that has left already needs no farewell
+                _send(self._sock, message)
+            self._hang_up()
+
+    def _hang_up(self):
+        self._open = False
+        self._sock.close()
+
+
+def serve(listener: Listener, token: bytes, parties: set[int] | range, handler: Handler, timeout: float = 20.0):
+    """Be the dealer of `parties`: answer each request with `handler(party, kind, obj) → (obj, payload)`.
+
+    Returns once every party has closed. Raises PeerError when a party aborts or vanishes, and what the handler raises;
+    all parties that still listen are told why.
+    """
+    try:
+        lines = listener.accept(DEALER, set(parties), token, timeout)
+    finally:
+        listener.close()
+    try:
+        while lines:
+            for party in _ready(lines):
+                if not _answer(lines[party], party, handler):
+                    lines.pop(party).close()
+    except BaseException as error:
+        reason = str(error) if isinstance(error, PeerError) else f"{type(error).__name__}: {error}"
+        for line in lines.values():
+            with suppress(OSError):  # it may have left already
+                line.settimeout(1.0)
+                _send(line, {"failed": reason})
+        raise
+    finally:
+        for line in lines.values():
+            line.close()
+
+
+def _ready(lines: dict) -> list[int]:
+    sockets = {sock.fileno(): party for party, sock in lines.items()}
+    if not hasattr(select, "poll"):  # Windows
+        return [sockets[fd] for fd in select.select(list(sockets), [], [])[0]]
+    poller = select.poll()
+    for fd in sockets:
+        poller.register(fd, select.POLLIN)
+    return [sockets[fd] for fd, _ in poller.poll()]
+
+
+def _answer(sock, party: int, handler: Handler) -> bool:
+    """Answer one request; False once the party has closed."""
+    try:
+        message, _ = _receive(sock)
+        if message["kind"] == "close":
+            return False
+        if message["kind"] == "abort":
+            raise PeerError(f"party {party} failed: {message['obj']}", party)
+        obj, payload = handler(party, message["kind"], message["obj"])
+        _send(sock, {"obj": obj}, payload)
+        return True
+    except (EOFError, ConnectionError):
+        raise PeerError(f"party {party} is gone (its line to the dealer closed)", party) from None
