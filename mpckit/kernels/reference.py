@@ -1,0 +1,213 @@
+"""The definitions: every kernel in plain torch, written to be read. Tensors are int64 words or bool bits unless said otherwise."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..ring import lsr
+from . import kernel
+from .tree import terms
+
+DIGIT = 4  # bits per digit of a comparison: a table of 16 bits per digit
+
+
+# ---- products modulo 2^64 ----------------------------------------------------------------------------------------------
+
+
+@kernel
+def matmul(a, b):
+    """a @ b modulo 2^64, with torch.matmul's batching and broadcasting."""
+    return torch.matmul(a, b)
+
+
+@kernel
+def conv(x, w, stride, padding, dilation, groups):
+    """Convolution modulo 2^64: x [N, C, L] or [N, C, H, W], w [O, C/groups, …]; one tuple entry per spatial dimension."""
+    spatial = len(stride)
+    x = F.pad(x, [p for p in reversed(padding) for _ in (0, 1)])
+    span = [d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:])]
+    for i in range(spatial):  # [N, C, *out, *kernel], a view
+        x = x.unfold(2 + i, span[i], stride[i])
+    x = x[(..., *(slice(None, None, d) for d in dilation))]
+    n, c, out = x.shape[0], x.shape[1], x.shape[2 : 2 + spatial]
+    columns = x.reshape(n, groups, c // groups, *x.shape[2:]).movedim(2, 2 + spatial)
+    columns = columns.reshape(n, groups, out.numel(), -1)
+    rows = w.reshape(groups, w.shape[0] // groups, -1).mT
+    return (columns @ rows).movedim(2, 3).reshape(n, w.shape[0], *out)
+
+
+@kernel
+def beaver(c, d, b, a, e, first):
+    """One party's share of the product of two masked values, elementwise: c + d·b + a·e, and d·e for the first party alone."""
+    return c + d * b + (a + d if first else a) * e
+
+
+@kernel
+def select(x, x_hat, b_hat, s, rs):
+    """A share of b·x, given x̂ = x + r, b̂ = b ⊕ s (bool, public) and shares of s and r·s."""
+    product = x_hat * s - rs  # s·x
+    return torch.where(b_hat, x - product, product)
+
+
+# ---- bits ------------------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def to_planes(v, bits):
+    """Transpose bits: v [..., N] int64 or bool → [bits, ..., ceil(N / 64)]: bit j of word k of plane i is bit i of v[64k + j]."""
+    v = v.to(torch.int64)
+    n = v.shape[-1]
+    v = F.pad(v, (0, -n % 64)).reshape(*v.shape[:-1], -1, 64)
+    place = torch.arange(64, device=v.device)
+    return torch.stack([(((v >> i) & 1) << place).sum(-1) for i in range(bits)])
+
+
+@kernel
+def from_planes(planes, n):
+    """The inverse of `to_planes`: [bits, ..., W] → [..., n] non-negative below 2^bits (for 64 bits: any int64)."""
+    place = torch.arange(64, device=planes.device)
+    v = torch.zeros((*planes.shape[1:], 64), dtype=torch.int64, device=planes.device)
+    for i, plane in enumerate(planes):
+        v = v | (((plane[..., None] >> place) & 1) << i)
+    return v.flatten(-2)[..., :n]
+
+
+@kernel
+def pack(v, bits):
+    """The low `bits` of each element of v (int64 or bool), least significant first, as ceil(numel · bits / 8) bytes for the wire."""
+    place = torch.arange(bits, device=v.device)
+    stream = ((v.to(torch.int64).reshape(-1, 1) >> place) & 1).reshape(-1)
+    stream = F.pad(stream, (0, -stream.numel() % 8)).reshape(-1, 8)
+    return (stream << torch.arange(8, device=v.device)).sum(-1).to(torch.uint8)
+
+
+@kernel
+def unpack(data, bits, n):
+    """The inverse of `pack`: uint8 → n elements, int64 (signed representative modulo 2^bits), or bool where bits is 1."""
+    stream = ((data.to(torch.int64)[:, None] >> torch.arange(8, device=data.device)) & 1).reshape(-1)[: n * bits]
+    v = (stream.reshape(n, bits) << torch.arange(bits, device=data.device)).sum(-1)
+    return v.bool() if bits == 1 else (v << (64 - bits)) >> (64 - bits)
+
+
+@kernel
+def digit_tables(planes):
+    """One-hot code of every 4-bit digit: planes [4·D, W] (least significant first) → [D, 16, W]."""
+    b = planes.unflatten(0, (planes.shape[0] // DIGIT, DIGIT))
+    hot = torch.full_like(b[:, :1], -1)
+    for j in range(DIGIT):  # doubling: entry v of the next table has bit j of v
+        bit = b[:, j : j + 1]
+        hot = torch.cat((hot & ~bit, hot & bit), 1)
+    return hot
+
+
+@kernel
+def digit_compare(planes, tables):
+    """Compare public digits v with dealt digits r: planes [4·D, T, W], tables [D, 16, W] shares of one-hot(r) → lt, eq, each [D, T, W].
+
+    Shares of 1{v < r} and 1{v = r} by walking down a binary tree over the 16 entries: the parity of a one-hot half says
+    whether r lies in it. This is prefix parity [Grotto] on a table small enough to be dealt whole, and for any number of parties.
+    """
+    b = planes.unflatten(0, (planes.shape[0] // DIGIT, DIGIT))
+    table, less = tables[:, :, None].expand(-1, -1, planes.shape[1], -1), torch.zeros_like(b[:, 0])
+    for j in reversed(range(DIGIT)):
+        low, high = table.chunk(2, 1)
+        above = high[:, 0]
+        for entry in high.unbind(1)[1:]:
+            above = above ^ entry
+        bit = b[:, j]
+        less = less ^ (above & ~bit)  # v goes left, and r lies to the right: v < r
+        table = low ^ ((low ^ high) & bit[:, None])
+    return less, table[:, 0]
+
+
+@kernel
+def tree_node(opened, dealt, radix, want, first):
+    """Share of a tree node: opened [I, …] masked inputs, dealt [I + M, …] masks and mask products (`tree.py`) → [len(want), …].
+
+    G comes without its linear term g_top.
+    """
+    out = []
+    for products in terms(radix, want):
+        if not products:
+            continue
+        total = torch.zeros_like(opened[0])
+        for row, public in products:
+            if row < 0 and not first:
+                continue
+            term = torch.full_like(total, -1) if row < 0 else dealt[row]
+            for i in public:
+                term = term & opened[i]
+            total = total ^ term
+        out.append(total)
+    return torch.stack(out)
+
+
+@kernel
+def lookup(x_hat, hot, table):
+    """Xor share of table[x]: x̂ = x + r [N], hot [N, words] shares of the one-hot code of r, public table [2^k] → [N].
+
+    ⊕_v hot_v · table[(x̂ - v) mod 2^k]: linear over bits, so shares of the one-hot code give shares of the entry.
+    """
+    size = table.numel()
+    out = torch.zeros_like(x_hat)
+    for v in range(size):
+        bit = (hot[:, v // 64] >> (v % 64)) & 1
+        out = out ^ (table[(x_hat - v) & (size - 1)] & -bit)
+    return out
+
+
+# ---- masks -----------------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def keystream(key, first_block, blocks):
+    """AES-128 in counter mode (SP 800-38A): key uint8 [16] → int64 [2 · blocks], little-endian words; counter big-endian 128 bit."""
+    if key.is_meta:
+        return torch.empty(2 * blocks, dtype=torch.int64, device="meta")
+    counter = np.zeros((blocks, 16), np.uint8)
+    counter[:, 8:] = (first_block + np.arange(blocks, dtype=np.uint64)).astype(">u8").view(np.uint8).reshape(-1, 8)
+    return torch.from_numpy(_aes128(key.cpu().numpy(), counter).reshape(-1).view(np.int64)).to(key.device)
+
+
+def _doubled(b):
+    """Times x in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1."""
+    return (b << 1) ^ np.where(b & 0x80, 0x1B, 0).astype(np.uint8)
+
+
+def _substitution_box():
+    """FIPS-197 §5.1.1: inverse in GF(2^8), then an affine map over bits."""
+    power, powers = np.uint8(1), []
+    for _ in range(255):  # 3 generates the multiplicative group
+        powers.append(int(power))
+        power = power ^ _doubled(power)
+    box = np.zeros(256, np.uint8)
+    for exponent, value in enumerate(powers):
+        inverse = powers[-exponent % 255]
+        rotations = [((inverse << k) | (inverse >> (8 - k))) & 0xFF for k in range(5)]
+        box[value] = rotations[0] ^ rotations[1] ^ rotations[2] ^ rotations[3] ^ rotations[4] ^ 0x63
+    box[0] = 0x63
+    return box
+
+
+_BOX = _substitution_box()
+_SHIFT_ROWS = np.array([(i + 4 * (i % 4)) % 16 for i in range(16)])
+
+
+def _aes128(key, blocks):
+    """FIPS-197 on uint8 [N, 16]."""
+    keys, constant = [key], np.uint8(1)
+    for _ in range(10):
+        last = keys[-1].reshape(4, 4)
+        word = _BOX[np.roll(last[3], -1)]
+        word[0] ^= constant
+        constant = _doubled(constant)
+        keys.append(np.bitwise_xor.accumulate(np.vstack((last[:1] ^ word, last[1:])), axis=0).reshape(16))
+    state = blocks ^ keys[0]
+    for number, round_key in enumerate(keys[1:], 1):
+        state = _BOX[state][:, _SHIFT_ROWS]
+        if number < 10:
+            a = state.reshape(-1, 4, 4)
+            everything = a[..., :1] ^ a[..., 1:2] ^ a[..., 2:3] ^ a[..., 3:]
+            state = (a ^ everything ^ _doubled(a ^ np.roll(a, -1, 2))).reshape(-1, 16)
+        state = state ^ round_key
+    return state

@@ -1,0 +1,69 @@
+"""Where a session's pieces come from: a dealer in this process (simulator), a dealer's engine, or nowhere (planning)."""
+
+from .dealer import Dealing, Expanding, MetaDealing, correction_bytes, pack_corrections, pieces_of, to_json
+
+
+class LocalDealer:
+    """Deals for all parties in this process. `sent` counts the corrections that a real dealer would send to the last party."""
+
+    reading = Dealing
+
+    def __init__(self, seeds: dict[int, bytes]):
+        self.seeds, self.sent = seeds, 0
+
+    def deal(self, serial: int, correlation) -> list[tuple]:
+        """For each party, in order, its tuple of shares."""
+        d = self.reading(self.seeds, serial)
+        pieces = pieces_of(correlation.deal(d), list(self.seeds))
+        self.sent += correction_bytes(d.corrections)
+        return pieces
+
+
+class Planner(LocalDealer):
+    reading = MetaDealing
+
+
+class RemoteDealer:
+    """One party's side of a dealer's engine: all parties expand their own seed, and the last one asks for its corrections."""
+
+    def __init__(self, party: int, parties: int, seed: bytes, client):
+        self.party, self.parties, self.seed, self.client, self.sent = party, parties, seed, client, 0
+        client.request("seed", {"seed": seed.hex()})
+
+    def deal(self, serial: int, correlation) -> list[tuple]:
+        received = None
+        if self.party == self.parties - 1:
+            _, data = self.client.request("deal", {"serial": serial, "correlation": to_json(correlation)})
+            received = _as_tensor(data)
+            self.sent += received.numel()
+        d = Expanding(self.party, self.parties, self.seed, serial, received)
+        return pieces_of(correlation.deal(d), [self.party])
+
+
+class DealerService:
+    """The dealer's side: knows the parties' dealing seeds, sees no input, answers the last party's requests."""
+
+    def __init__(self, parties: int):
+        self.parties, self.seeds = parties, {}
+
+    def __call__(self, party: int, kind: str, request: dict):
+        """(JSON answer, payload) for one request; raises ValueError for what a party may not ask."""
+        if kind == "seed" and party not in self.seeds:
+            self.seeds[party] = bytes.fromhex(request["seed"])
+            return {}, b""
+        if kind != "deal" or party != self.parties - 1:
+            raise ValueError(f"party {party} asked its dealer for {kind!r}; only the last party asks, for one correlation at a time")
+        return {}, self.corrections(request["serial"], request["correlation"])
+
+    def corrections(self, serial: int, text: str):
+        from .dealer import from_json
+
+        d = Dealing(dict(sorted(self.seeds.items())), serial)
+        from_json(text).deal(d)
+        return pack_corrections(d.corrections).numpy()
+
+
+def _as_tensor(data):
+    import torch
+
+    return torch.frombuffer(data, dtype=torch.uint8) if len(data) else torch.empty(0, dtype=torch.uint8)

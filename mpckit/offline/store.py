@@ -1,0 +1,33 @@
+"""The store: correlations that were dealt and not yet used. Taking one out is using it.
+
+Pieces are kept by correlation, in the order dealt; all parties draw in the same order, so they take the same ones.
+"""
+
+from collections import deque
+
+
+class ReuseError(RuntimeError):
+    """One-time randomness, or a mask bound to one value, was about to be used again."""
+
+
+class Store:
+    def __init__(self):
+        self._ready: dict = {}
+        self._numbers: set[int] = set()  # persistent masks that have met their value
+
+    def put(self, correlation, pieces) -> None:
+        self._ready.setdefault(correlation, deque()).append(pieces)
+
+    def take(self, correlation):
+        """The oldest unused pieces, or None where none were dealt ahead."""
+        queue = self._ready.get(correlation)
+        return queue.popleft() if queue else None
+
+    def bind(self, number: int) -> None:
+        """A persistent mask meets its value: once only."""
+        if number in self._numbers:
+            raise ReuseError(f"mask {number} already hides a value: a second one would reveal the difference of both; draw a new mask")
+        self._numbers.add(number)
+
+    def __len__(self):
+        return sum(len(q) for q in self._ready.values())

@@ -1,0 +1,142 @@
+"""Arithmetic on additive shares: inputs, products, truncation. Sums and everything else linear are local (`share.py`)."""
+
+import torch
+
+from ..ask import Draw, Open, Protocol, Send
+from ..correlations import Bilinear, Mask, Square, Triple, TruncPair, View
+from ..ring import Ring, lsr
+from ..share import AShare, split
+from .bits import b2a, low_borrow, unpack_bits
+
+MUL, MATMUL = Bilinear("mul"), Bilinear("matmul")
+
+
+def input_share(me: int, owner: int, parties: int, shape, ring: Ring, value=None, stream=None) -> Protocol[AShare]:
+    """The owner splits ring elements `value` with its own `stream`, keeps a piece and sends each other party one.
+
+    Price: 1 · w   (sent by the owner to each)
+    """
+    if me != owner:
+        inbox = yield Send(expect={owner: tuple(shape)})
+        return AShare(inbox[owner], me, ring)
+    *pieces, own = split(value, [stream] * (parties - 1))
+    yield Send(dict(zip((p for p in range(parties) if p != owner), pieces)))
+    return AShare(own, me, ring)
+
+
+def reveal(x, to: int | None = None) -> Protocol[torch.Tensor]:
+    """Open a result, to everyone or to party `to` alone.
+
+    Price: 1 · w
+    """
+    return (yield Open(x, to=to))
+
+
+# ---- products ------------------------------------------------------------------------------------------------------------
+
+
+class Fixed:
+    """A value under a persistent mask: which mask, this party's piece of it, and the public value minus mask."""
+
+    __slots__ = ("view", "mask", "opened")
+
+    def __init__(self, view: View, mask: torch.Tensor, opened: torch.Tensor):
+        self.view, self.mask, self.opened = view, mask, opened
+
+    def map(self, operator, *args) -> "Fixed":
+        """The same rearrangement of all three; the dealer repeats it on its copy of the mask."""
+        name = operator.name().removeprefix("aten::")
+        step = (name if "." in name else f"{name}.default", tuple(tuple(a) if isinstance(a, (list, torch.Size)) else a for a in args))
+        view = View(self.view.number, self.view.shape, (*self.view.steps, step))
+        return Fixed(view, operator(self.mask, *args), operator(self.opened, *args))
+
+
+def fix(x: AShare, number: int) -> Protocol[AShare]:
+    """x under the persistent mask `number`, for a value that meets many others: every later product opens the other factor only.
+
+    A mask is bound to one immutable value; a second one would reveal the difference of both, and raises ReuseError.
+    Price: 1 · w
+    """
+    b = (yield Draw(Mask(number, tuple(x.shape))))[0]
+    opened = yield Open(x - b)
+    return AShare(x.data, x.party, x.ring, Fixed(View(number, tuple(x.shape)), b.data, opened))
+
+
+def product(op: Bilinear, x: AShare, y: AShare) -> Protocol[AShare]:
+    """op(x, y) modulo 2^w; the units add. What was fixed before is not opened again.   [Bea91]"""
+    operands = [v.fixed.view if v.fixed else tuple(v.shape) for v in (x, y)]
+    *drawn, c = yield Draw(Triple(op, *operands))
+    fresh = [v for v in (x, y) if not v.fixed]
+    opened = (yield Open(*(v - mask for v, mask in zip(fresh, drawn)))) if fresh else ()
+    public, masks = list(opened if len(fresh) > 1 else [opened]), list(drawn)
+    d, a = (x.fixed.opened, x.fixed.mask) if x.fixed else (public.pop(0), masks.pop(0).data)
+    e, b = (y.fixed.opened, y.fixed.mask) if y.fixed else (public.pop(0), masks.pop(0).data)
+    return x.like(op.combine(c.data, d, b, a, e, x.first), x.frac + y.frac)
+
+
+def mul(x: AShare, y: AShare) -> Protocol[AShare]:
+    """x · y elementwise, with broadcasting: open x - a and y - b, then c + d·b + a·e + d·e.   [Bea91]
+
+    Price: 1 · 2*w
+    """
+    return product(MUL, x, y)
+
+
+def square(x: AShare) -> Protocol[AShare]:
+    """x²: one opening, since both factors share a mask.
+
+    Price: 1 · w
+    """
+    a, c = yield Draw(Square(tuple(x.shape)))
+    d = yield Open(x - a)
+    out = c.data + 2 * d * a.data
+    return x.like(out + d * d if x.first else out, 2 * x.frac)
+
+
+def matmul(x: AShare, y: AShare) -> Protocol[AShare]:
+    """x @ y as torch.matmul: opens as many elements as go in, not as many products as are formed.   [Bea91]
+
+    Price: 1 · w * (x + y) / n
+    """
+    return product(MATMUL, x, y)
+
+
+def conv(x: AShare, w: AShare, stride, padding, dilation, groups) -> Protocol[AShare]:
+    """Convolution over one or two spatial dimensions: x [N, C, …], w [O, C/groups, …]; tuples, one entry per dimension.
+
+    Price: 1 · w * (x + y) / n
+    """
+    return product(Bilinear("conv", (tuple(stride), tuple(padding), tuple(dilation), groups)), x, w)
+
+
+# ---- truncation ----------------------------------------------------------------------------------------------------------
+
+
+def truncate(x: AShare, by: int, mode: str = "stochastic") -> Protocol[AShare]:
+    """x >> by: drops `by` fraction bits; in the exact and the stochastic mode right for all |x| < 2^(w-2).
+
+    "stochastic": floor or floor + 1, right on average, since one borrow out of the low bits is left out. The rounding coin is tied
+    to the opened mask, so this is not the ideal functionality as usually written [LHT23].   "exact": floor.
+    "local": two parties shift their own pieces, no message; wrong by 2^(w-by) with probability about |x| / 2^w. A lesson.   [MZ17]
+    Price: 1 · w
+    """
+    if not 0 < by < x.bits - 1:
+        raise ValueError(f"a {x.bits}-bit ring can drop 1 to {x.bits - 2} bits, not {by}")
+    if mode == "local":
+        data = x.ring.reduce(x.data)
+        return x.like(data >> by if x.first else -(-data >> by), x.frac - by)
+    exact = mode == "exact"
+    r, r_high, r_top, *tables = yield Draw(TruncPair(tuple(x.shape), x.bits, by, exact))
+    x_hat = yield Open(x + (1 << (x.bits - 2)) + r)  # shifted to be non-negative: then a wrap shows in the top bits
+    high, no_msb = masked_high(x_hat, x.bits, by)
+    out = x.like(no_msb * r_top.data - r_high.data, x.frac - by) + (high - (1 << (x.bits - 2 - by)))
+    if exact:
+        borrow = yield from low_borrow(x_hat.reshape(1, -1), tables[0], by)
+        out = out - (yield from b2a(unpack_bits(borrow, (1, *x.shape)).map(torch.Tensor.squeeze, 0), out.ring))
+    return out
+
+
+def masked_high(x_hat, bits: int, by: int):
+    """Of an opened x + r: (the bits from `by` up, as non-negative integers; 1 where the top bit is clear: only then can r's have wrapped)."""
+    low = x_hat if bits == 64 else x_hat & ((1 << bits) - 1)
+    return lsr(low, by), 1 - (lsr(low, bits - 1) & 1)

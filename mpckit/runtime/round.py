@@ -1,0 +1,133 @@
+"""One round of a conversation as bytes: what each party owes each other one, and what the answers are.
+
+The simulator and the engines share this text, so that a transcript is the same byte for byte wherever a party runs.
+"""
+
+import hashlib
+
+import torch
+
+from .. import kernels
+from ..ask import Open, Round
+from ..share import BShare, join
+
+HEADER_BYTES = 24
+
+
+def items(ask) -> list:
+    """The Opens and Sends of one ask."""
+    return list(ask.asks) if isinstance(ask, Round) else [ask]
+
+
+def share_bytes(share) -> int:
+    bits = share.bits
+    return -(-share.data.numel() * bits // 8)
+
+
+def message_shape(ask, me: int, peer: int, parties: int) -> list[tuple]:
+    """The tensors that `me` sends `peer` in this round: (what, shape, bits) each."""
+    out = []
+    for item in items(ask):
+        if isinstance(item, Open):
+            if item.to is None or item.to == peer:
+                out += [(type(s).__name__, tuple(s.shape), s.bits) for s in item.shares]
+        elif peer in item.outbox:
+            out.append(("Send", tuple(item.outbox[peer].shape), 64))
+    return out
+
+
+def expected_shape(ask, me: int, peer: int) -> list[tuple]:
+    """The tensors that `me` expects from `peer`."""
+    out = []
+    for item in items(ask):
+        if isinstance(item, Open):
+            if item.to is None or item.to == me:
+                out += [(type(s).__name__, tuple(s.shape), s.bits) for s in item.shares]
+        elif peer in item.expect:
+            out.append(("Send", tuple(item.expect[peer]), 64))
+    return out
+
+
+def length(shape: list[tuple]) -> int:
+    return sum(-(-torch.Size(s).numel() * bits // 8) for _, s, bits in shape)
+
+
+def digest(shape: list[tuple]) -> int:
+    """64 bits that agree only if both sides mean the same tensors."""
+    return int.from_bytes(hashlib.blake2b(repr(shape).encode(), digest_size=8).digest(), "little")
+
+
+def payload(ask, peer: int) -> bytes:
+    """What goes to `peer`, tensor by tensor, packed to the width of its ring."""
+    parts = []
+    for item in items(ask):
+        if isinstance(item, Open):
+            if item.to is None or item.to == peer:
+                parts += [kernels.pack(s.data, s.bits) for s in item.shares]
+        elif peer in item.outbox:
+            parts.append(kernels.pack(item.outbox[peer], 64))
+    if len(parts) == 1:
+        return parts[0].numpy()
+    return torch.cat(parts).numpy() if parts else b""
+
+
+def answers(ask, me: int, received: dict) -> list:
+    """This party's answers, one per item, from the other parties' bytes ({peer: uint8 array})."""
+    at, out = dict.fromkeys(received, 0), []
+
+    def take(peer, shape, bits):
+        count = torch.Size(shape).numel()
+        size = -(-count * bits // 8)
+        data = torch.from_numpy(received[peer][at[peer] : at[peer] + size])
+        at[peer] += size
+        return kernels.unpack(data, bits, count).view(shape)
+
+    for item in items(ask):
+        if not isinstance(item, Open):
+            out.append({peer: take(peer, shape, 64) for peer, shape in item.expect.items()})
+        elif item.to is None or item.to == me:
+            rows = {peer: [take(peer, s.shape, s.bits) for s in item.shares] for peer in sorted(received)}
+            values = []
+            for k, own in enumerate(item.shares):
+                others = [_same_kind(own, rows[peer][k]) for peer in rows]
+                values.append(join([own, *others]))
+            out.append(values[0] if len(values) == 1 else tuple(values))
+        else:
+            out.append(unknown(item))
+    return out
+
+
+def joined(asks: list, here: list[int]) -> list[list]:
+    """Every hosted party's answers when all parties are in this process: nothing is packed."""
+    columns = list(zip(*(items(a) for a in asks)))
+    out = [[] for _ in asks]
+    for column in columns:
+        if isinstance(column[0], Open):
+            values = [join([item.shares[k] for item in column]) for k in range(len(column[0].shares))]
+            answer = values[0] if len(values) == 1 else tuple(values)
+            for row, item, party in zip(out, column, here):
+                row.append(answer if item.to is None or item.to == party else unknown(item))
+        else:
+            for row, item, party in zip(out, column, here):
+                row.append({peer: column[peer].outbox[party] for peer in item.expect})
+    return out
+
+
+def unknown(item: Open):
+    """Stands for values that this party does not learn: meta tensors."""
+    values = [torch.empty(s.shape, dtype=s.data.dtype, device="meta") for s in item.shares]
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def describe(ask) -> str:
+    parts = []
+    for item in items(ask):
+        if isinstance(item, Open):
+            parts.append("Open(" + ", ".join(f"{'bits' if isinstance(s, BShare) else 'ring'}{list(s.shape)}" for s in item.shares) + ")")
+        else:
+            parts.append(f"Send(to {sorted(item.outbox)}, from {sorted(item.expect)})")
+    return " + ".join(parts)
+
+
+def _same_kind(own, data):
+    return BShare(data, own.party, own.bits) if isinstance(own, BShare) else own.like(data)
