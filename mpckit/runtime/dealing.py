@@ -17,7 +17,7 @@ from .sockets import DEALER, Listener, PeerError, dial, receive, receive_into
 SIZES = struct.Struct("<IQ")  # lengths of the JSON text and of the payload
 LONGEST_TEXT = 64 << 20
 
-Handler = Callable[[int, str, object], tuple[object, bytes | memoryview | np.ndarray]]
+Handler = Callable[[int, str, object], tuple[object, bytes | memoryview | np.ndarray] | None]
 
 
 def _send(sock, message: dict, payload=b""):
@@ -89,6 +89,7 @@ class DealerClient:
 def serve(listener: Listener, token: bytes, parties: set[int] | range, handler: Handler, timeout: float = 20.0):
     """Be the dealer of `parties`: answer each request with `handler(party, kind, obj) → (obj, payload)`.
 
+    A handler that returns None is asked the same again once another party has spoken: it still lacks something.
     Returns once every party has closed. Raises PeerError when a party aborts or vanishes, and what the handler raises;
     all parties that still listen are told why.
     """
@@ -97,10 +98,19 @@ def serve(listener: Listener, token: bytes, parties: set[int] | range, handler: 
     finally:
         listener.close()
     try:
+        asked: dict[int, tuple] = {}
         while lines:
             for party in _ready(lines):
-                if not _answer(lines[party], party, handler):
+                message = _request(lines[party], party)
+                if message is None:
                     lines.pop(party).close()
+                else:
+                    asked[party] = message
+            for party, message in list(asked.items()):
+                answer = handler(party, *message)
+                if answer is not None:
+                    del asked[party]
+                    _reply(lines[party], party, *answer)
     except BaseException as error:
         reason = str(error) if isinstance(error, PeerError) else f"{type(error).__name__}: {error}"
         for line in lines.values():
@@ -123,16 +133,23 @@ def _ready(lines: dict) -> list[int]:
     return [sockets[fd] for fd, _ in poller.poll()]
 
 
-def _answer(sock, party: int, handler: Handler) -> bool:
-    """Answer one request; False once the party has closed."""
+def _request(sock, party: int) -> tuple[str, object] | None:
+    """What the party asks; None once it has closed."""
     try:
         message, _ = _receive(sock)
-        if message["kind"] == "close":
-            return False
-        if message["kind"] == "abort":
-            raise PeerError(f"party {party} failed: {message['obj']}", party)
-        obj, payload = handler(party, message["kind"], message["obj"])
+    except (EOFError, OSError):
+        raise _gone(party) from None
+    if message["kind"] == "abort":
+        raise PeerError(f"party {party} failed: {message['obj']}", party)
+    return None if message["kind"] == "close" else (message["kind"], message["obj"])
+
+
+def _reply(sock, party: int, obj, payload):
+    try:
         _send(sock, {"obj": obj}, payload)
-        return True
-    except (EOFError, ConnectionError):
-        raise PeerError(f"party {party} is gone (its line to the dealer closed)", party) from None
+    except OSError:
+        raise _gone(party) from None
+
+
+def _gone(party: int) -> PeerError:
+    return PeerError(f"party {party} is gone (its line to the dealer closed)", party)

@@ -28,6 +28,10 @@ class Word(IntEnum):
     END = 4  # "my program is over"
     ABORT = 9
 
+    @classmethod
+    def _missing_(cls, value):
+        return cls.__members__.get(str(value).upper())  # the conversation's own names: Word("Open")
+
 
 class Peer:
     """The socket to party `party`; `sent` is set while nothing waits to be sent."""

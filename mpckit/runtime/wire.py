@@ -10,6 +10,7 @@ import select
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,20 +24,14 @@ SMALL = 64 << 10  # bytes up to which a frame surely fits the socket's buffer, s
 PATIENCE = 2.0  # seconds to wait for what the others say about a divergence
 
 
-def _name(word: int) -> str:
-    return Word(word).name if word in Word._value2member_map_ else f"word {word}"
-
-
-@dataclass(frozen=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """What one peer gets this round: a digest of the shapes, and a C-contiguous buffer of any length."""
 
     digest: int
     payload: bytes | memoryview | np.ndarray = b""
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(NamedTuple):
     """What one peer should send this round: a digest of the shapes, and the length in bytes."""
 
     digest: int
@@ -51,7 +46,7 @@ class Wire(ABC):
 
     @abstractmethod
     def exchange(
-        self, step: int, word: int, where: str, out: dict[int, Outgoing], expect: dict[int, Expected]
+        self, step: int, word: Word | int | str, where: str, out: dict[int, Outgoing], expect: dict[int, Expected]
     ) -> dict[int, np.ndarray]:
         """One round: a frame to every peer, a frame from every peer → {peer: payload (length,) uint8}.
 
@@ -73,21 +68,21 @@ class _Position:
     """Where this party is in its program; what it would tell the others."""
 
     step: int = 0
-    word: int = 0
+    word: Word = Word.END
     where: str = "the start"
     out: dict[int, Outgoing] = field(default_factory=dict)
     expect: dict[int, Expected] = field(default_factory=dict)
 
     def text(self, detail: str) -> str:
-        return f"at step {self.step}: {_name(self.word)} in {self.where} ({detail})"
+        return f"at step {self.step}: {self.word.name} in {self.where} ({detail})"
 
     def sends(self, peer: int) -> str:
-        out = self.out[peer]
-        return f"sends {memoryview(out.payload).nbytes} bytes, shapes {out.digest:016x}"
+        digest, payload = self.out[peer]
+        return f"sends {memoryview(payload).nbytes} bytes, shapes {digest:016x}"
 
     def expects(self, peer: int) -> str:
-        expected = self.expect[peer]
-        return f"expects {expected.length} bytes, shapes {expected.digest:016x}, from party {peer}"
+        digest, length = self.expect[peer]
+        return f"expects {length} bytes, shapes {digest:016x}, from party {peer}"
 
 
 class _Mismatch(Exception):
@@ -139,13 +134,15 @@ class TCPWire(Wire):
             raise WireError(f"this wire is closed ({self._ended}): connect again")
         if out.keys() != self._peers.keys() or expect.keys() != self._peers.keys():
             raise ValueError(f"party {self.party} must address every one of parties {list(self._peers)} in each round")
-        self._at = _Position(step, int(word), where, out, expect)
+        word = Word(word)
+        self._at = _Position(step, word, where, out, expect)
         try:
             for q, peer in self._peers.items():
-                payload = memoryview(out[q].payload)
+                digest, payload = out[q]
+                payload = memoryview(payload)
                 if not payload.c_contiguous:
                     raise ValueError(f"the payload for party {q} is not contiguous")
-                header = HEADER.pack(step, word, self.party, out[q].digest, payload.nbytes)
+                header = HEADER.pack(step, word, self.party, digest, payload.nbytes)
                 peer.send(header, payload.cast("B") if payload.nbytes else b"", direct=payload.nbytes <= SMALL)
                 if self.transcript is not None and word != Word.END:
                     self.transcript.append(("sent", q, header, payload.tobytes()))
@@ -210,12 +207,12 @@ class TCPWire(Wire):
     def _judge(self, peer: Peer, header: bytes) -> int:
         """The payload length, if the header fits this party's place in the program."""
         step, word, sender, digest, length = HEADER.unpack(header)
-        at, expected = self._at, self._at.expect[peer.party]
+        at, (fit, size) = self._at, self._at.expect[peer.party]
         if word == Word.ABORT:
             raise _Told(peer.read_abort(length))
         theirs, ours = (
             (sender, step, word, digest, length),
-            (peer.party, at.step, at.word, expected.digest, expected.length),
+            (peer.party, at.step, at.word, fit, size),
         )
         if theirs != ours:
             names = ("sender", "step", "word", "shapes", "length")

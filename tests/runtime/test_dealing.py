@@ -53,6 +53,28 @@ def test_ask_and_be_answered():
         lines[0].request("more")
 
 
+def test_a_request_can_wait_for_another_party():
+    """The dealer deals for all, so it waits until it has everybody's seed."""
+    seeds = {}
+
+    def dealer(party, kind, obj):
+        if kind == "seed":
+            seeds[party] = obj
+            return {}, b""
+        return (sorted(seeds.values()), b"dealt") if len(seeds) == 2 else None
+
+    address, thread, outcome = start(dealer)
+    lines, answers = clients(address), []
+    lines[1].request("seed", 11)
+    early = threading.Thread(target=lambda: answers.append(lines[1].request("deal")), daemon=True)
+    early.start()
+    time.sleep(0.1)
+    assert not answers
+    lines[0].request("seed", 10)
+    early.join(5)
+    assert answers[0][0] == [10, 11] and bytes(answers[0][1]) == b"dealt"
+
+
 def test_a_failing_dealer_tells_everybody():
     def dealer(party, kind, obj):
         raise KeyError(kind)

@@ -342,3 +342,14 @@ def test_plaintext_stays_on_this_machine(host):
 def test_a_short_token_is_refused():
     with pytest.raises(ValueError, match="32 bytes"):
         dial(("127.0.0.1", 9), 1, 0, b"secret")
+
+
+def test_the_conversation_s_own_names_and_plain_tuples_do():
+    alice, bob = connect_all(2)
+    got = in_threads(
+        [
+            lambda w=w, q=q: w.exchange(0, "Open", "a test", {q: (5, b"hi")}, {q: (5, 2)})
+            for w, q in ((alice, 1), (bob, 0))
+        ]
+    )
+    assert bytes(got[0][1]) == b"hi"
