@@ -106,11 +106,8 @@ def serve(listener: Listener, token: bytes, parties: set[int] | range, handler: 
                     lines.pop(party).close()
                 else:
                     asked[party] = message
-            for party, message in list(asked.items()):
-                answer = handler(party, *message)
-                if answer is not None:
-                    del asked[party]
-                    _reply(lines[party], party, *answer)
+            while any([_answered(lines[party], party, asked, handler) for party in list(asked)]):
+                continue  # an answer to one may be what another waits for
     except BaseException as error:
         reason = str(error) if isinstance(error, PeerError) else f"{type(error).__name__}: {error}"
         for line in lines.values():
@@ -144,11 +141,18 @@ def _request(sock, party: int) -> tuple[str, object] | None:
     return None if message["kind"] == "close" else (message["kind"], message["obj"])
 
 
-def _reply(sock, party: int, obj, payload):
+def _answered(sock, party: int, asked: dict, handler: Handler) -> bool:
+    """Whether the handler had an answer to what the party asked."""
+    answer = handler(party, *asked[party])
+    if answer is None:
+        return False
+    del asked[party]
+    obj, payload = answer
     try:
         _send(sock, {"obj": obj}, payload)
     except OSError:
         raise _gone(party) from None
+    return True
 
 
 def _gone(party: int) -> PeerError:
