@@ -1,0 +1,16 @@
+"""mpckit: learn and prototype secure multi-party computation, from a share to an encrypted network.
+
+The public names in reading order; importing them starts nothing.
+"""
+
+from .ring import RangeError, Ring  # numbers
+from .share import AShare, BShare, join, split  # pieces
+from .ask import Draw, Open, Send, together  # the conversation
+from .runtime.meter import LAN, WAN, Link  # what it costs
+from .runtime.session import Session, simulate  # who drives it
+from .offline.plan import Plan, plan  # what it will need
+from .tensor import SecretError, SecretTensor, reveal, secret  # torch on top
+from .nn import private
+from . import aten  # noqa: F401  (registers the operators)
+
+__version__ = "0.1.0"

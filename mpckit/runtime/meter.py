@@ -4,7 +4,6 @@ Bytes are what one party puts on its sockets, 24-byte headers included. Phases: 
 and masked), "offline" (dealing; no input needed), "online" (per inference).
 """
 
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -42,8 +41,7 @@ class Meter:
     def __init__(self, parties):
         self.parties = tuple(parties)
         self.ledger: dict[tuple[str, str], Entry] = {}
-        self.phase, self._path, self._mark = "online", [], None
-        self.draws: dict = {}  # correlation → how often drawn
+        self.phase, self._path = "online", []
         self.unplanned: dict[str, int] = {}  # correlation kind → draws that no plan had foreseen
         self.dealt_bytes, self.dealt_seconds = 0, 0.0
         self.listeners = []
@@ -51,11 +49,17 @@ class Meter:
     @contextmanager
     def scope(self, name: str):
         """Inside, costs are booked on `name`, below the scopes around it."""
-        self._path.append(name)
+        self.push(name)
         try:
             yield
         finally:
-            self._path.pop()
+            self.pop()
+
+    def push(self, name: str):
+        self._path.append(name)
+
+    def pop(self):
+        self._path.pop()
 
     @contextmanager
     def phase_of(self, phase: str):
@@ -96,6 +100,3 @@ class Meter:
     def sent(self, phase: str = "online") -> int:
         """Bytes that the party which sent most has sent."""
         return max(self.total(phase).sent.values(), default=0)
-
-
-clock = time.process_time

@@ -9,7 +9,9 @@ import contextvars
 import time
 from typing import NamedTuple
 
-from ..ask import Draw
+import torch
+
+from ..ask import Draw, Send, together
 from ..correlations import Mask
 from ..offline.source import LocalDealer, Planner, RemoteDealer
 from ..offline.store import Store
@@ -21,6 +23,7 @@ from ..stream import MetaStream, Stream, derive, fresh_seed
 from . import round as rounds
 from .meter import LAN, Link, Meter
 from .report import Report
+from .wire import Expected, Outgoing, Word
 
 _current: contextvars.ContextVar["Session"] = contextvars.ContextVar("mpckit session")
 
@@ -76,28 +79,34 @@ class Session:
             self.dealer = RemoteDealer(self.here[0], parties, seeds[self.here[0]], dealer)
         else:
             self.dealer = LocalDealer(seeds)
-        self._planned = False
+        self.drawn, self._planned = [], False
         self._serial = self._inputs = self._masks = self._step = 0
 
     # ---- secrets --------------------------------------------------------------------------------------------------------
 
     def share(self, value, owner: int, ring: Ring | None = None) -> Shared:
         """Encode numbers that `owner` knows and share them. Where the owner is not hosted here, `value` is a meta tensor."""
+        return self.share_all([value], owner, ring)[0]
+
+    def share_all(self, values, owner: int, ring: Ring | None = None) -> list[Shared]:
+        """As `share`, for many tensors in one round."""
+        columns = [self._input(v, owner, ring or self.ring) for v in values]
+        with self.meter.scope("share"):
+            return self._drive([together(*row) for row in zip(*columns)]) if columns else []
+
+    def _input(self, value, owner: int, ring: Ring) -> list:
         if not 0 <= owner < self.parties:
             raise ValueError(f"owner {owner} is none of the parties 0 to {self.parties - 1}")
-        ring = ring or self.ring
         mine = owner in self.here and not self.meta
         if mine and value.is_meta:
             raise ValueError(f"party {owner} owns this value of shape {tuple(value.shape)}, but only its shape is here (a meta tensor)")
         encoded = ring.encode(value) if mine else ring.encode(value.to("meta"))
         label, self._inputs = f"input/{self._inputs}", self._inputs + 1
         stream = MetaStream() if self.meta else Stream(self._private[owner], label) if owner in self._private else None
-        protocols = [
+        return [
             arithmetic.input_share(p, owner, self.parties, encoded.shape, ring, *((encoded, stream) if p == owner else ()))
             for p in self.here
         ]  # fmt: skip
-        with self.meter.scope("share"):
-            return self._drive(protocols)
 
     def open(self, x: Shared, to: int | None = None):
         """The ring elements (or bits) of a shared value; a meta tensor where they are not for a party hosted here."""
@@ -105,10 +114,24 @@ class Session:
             values = self._drive([arithmetic.reveal(s, to) for s in x.shares], gather=False)
         return next((v for v in values if not v.is_meta), values[0])
 
-    def fix(self, x: Shared) -> Shared:
-        """Put an immutable value under a persistent mask: once, in the set-up phase; products with it open the other factor only."""
-        number, self._masks = self._masks, self._masks + 1
-        return self.run(arithmetic.fix, x, number)
+    def publish(self, value, owner: int):
+        """Integers or bits that `owner` knows, sent to everyone in clear: public structure of a model, a causal mask say."""
+
+        def send(me):
+            if me != owner:
+                return (yield Send(expect={owner: tuple(value.shape)}))[owner]
+            yield Send({p: value.to(torch.int64) for p in range(self.parties) if p != me})
+            return value.to(torch.int64)
+
+        return self._drive([send(p) for p in self.here]).to(value.dtype)
+
+    def fix(self, *values: Shared) -> list[Shared]:
+        """Put immutable values under persistent masks, in one round; products with them open the other factor only."""
+        numbers = range(self._masks, self._masks + len(values))
+        self._masks += len(values)
+        columns = [[arithmetic.fix(share, number) for share in x.shares] for x, number in zip(values, numbers)]
+        with self.meter.scope("fix"):
+            return self._drive([together(*row) for row in zip(*columns)]) if columns else []
 
     # ---- running --------------------------------------------------------------------------------------------------------
 
@@ -142,7 +165,8 @@ class Session:
     def _draw(self, correlation):
         if isinstance(correlation, Mask):
             self.store.bind(correlation.number)
-        self.meter.draws[correlation] = self.meter.draws.get(correlation, 0) + 1
+        if self.meta:
+            self.drawn.append(correlation)
         pieces = self.store.take(correlation)
         if pieces is None:
             if self._planned:
@@ -193,12 +217,13 @@ class Session:
         for q in range(self.parties):
             if q != me:
                 shape, coming = rounds.message_shape(ask, me, q, self.parties), rounds.expected_shape(ask, me, q)
-                out[q] = (rounds.digest(shape), rounds.payload(ask, q))
-                expect[q] = (rounds.digest(coming), rounds.length(coming))
+                out[q] = Outgoing(rounds.digest(shape), rounds.payload(ask, q))
+                expect[q] = Expected(rounds.digest(coming), rounds.length(coming))
                 if self.transcript is not None:
-                    self.transcript.append((me, q, bytes(out[q][1])))
-        received = self.wire.exchange(self._step, type(ask).__name__, f"{self.meter.path}: {rounds.describe(ask)}", out, expect)
-        return received, {me: sum(len(data) + rounds.HEADER_BYTES for _, data in out.values())}
+                    self.transcript.append((me, q, bytes(out[q].payload)))
+        where = f"{self.meter.path}: {rounds.describe(ask)}"
+        received = self.wire.exchange(self._step, Word[type(ask).__name__.upper()], where, out, expect)
+        return received, {me: sum(len(o.payload) + rounds.HEADER_BYTES for o in out.values())}
 
     # ---- the rest -------------------------------------------------------------------------------------------------------
 

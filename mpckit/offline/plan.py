@@ -1,0 +1,61 @@
+"""The planner: runs the same program on meta tensors and writes down what it draws, says and costs.
+
+No value is needed: shapes decide everything, except where a program branches on something revealed; what comes after such a
+place cannot be planned and is dealt on demand when the program runs.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+
+from ..runtime.report import Report, size
+from ..runtime.session import Session
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`draws`: the dealer's shopping list, in order; `report`: rounds and bytes, exact; `stopped`: why planning ended early, if it did."""
+
+    draws: tuple
+    report: Report
+    stopped: str | None = None
+
+    def __str__(self):
+        note = f"\nplanned only up to a branch on a revealed value ({self.stopped})" if self.stopped else ""
+        return f"{self.report}\n{len(self.draws)} draws, {size(self.report.offline_bytes)} from the dealer{note}"
+
+
+def plan(program, *args, parties: int = 2, **options) -> Plan:
+    """Dry run of `program(*args)`; tensors and modules among the arguments count by their shapes only. `options` as for `Session`."""
+    options.pop("insecure_seed", None)
+    session = Session(parties, meta=True, **options)
+    stopped = None
+    with session, torch.random.fork_rng(devices=[]):
+        try:
+            program(*(to_meta(a) for a in args))
+        except RuntimeError as error:  # torch says so when a program asks a meta tensor for its value
+            if "meta" not in str(error).lower():
+                raise
+            stopped = str(error).splitlines()[0]
+    return Plan(tuple(session.drawn), session.report(), stopped)
+
+
+def to_meta(value):
+    """The same structure with every tensor, parameter and buffer on the meta device; nothing is copied."""
+    if isinstance(value, torch.nn.Module):
+        memo = {id(t): _meta(t) for t in (*value.parameters(), *value.buffers())}
+        return copy.deepcopy(value, memo)
+    if isinstance(value, torch.Tensor):
+        return _meta(value)
+    if isinstance(value, dict):
+        return type(value)((k, to_meta(v)) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        items = [to_meta(v) for v in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
+
+
+def _meta(t: torch.Tensor) -> torch.Tensor:
+    out = torch.empty_like(t, device="meta", requires_grad=False)
+    return torch.nn.Parameter(out, t.requires_grad) if isinstance(t, torch.nn.Parameter) else out
