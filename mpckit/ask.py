@@ -74,7 +74,9 @@ def together(*protocols: Protocol) -> Protocol[list]:
     while said:
         running = sorted(said)
         asks = [said.pop(i) for i in running]
-        replies = [(yield asks[0])] if len(asks) == 1 else (yield Round(asks))
-        for i, reply in zip(running, replies):
-            yield from advance(i, reply)
+        # A protocol may itself have run several side by side: their asks join this round, and it gets a list of replies.
+        flat = [part for ask in asks for part in (ask.asks if isinstance(ask, Round) else [ask])]
+        replies = iter([(yield flat[0])] if len(flat) == 1 else (yield Round(flat)))
+        for i, ask in zip(running, asks):
+            yield from advance(i, [next(replies) for _ in ask.asks] if isinstance(ask, Round) else next(replies))
     return results

@@ -139,9 +139,11 @@ def split(value: torch.Tensor, streams) -> list[torch.Tensor]:
 
 
 def join(shares) -> torch.Tensor:
-    """The secret: int64 representatives reduced to the ring, words, or bool."""
+    """The secret: int64 representatives reduced to the ring, words (signed, as `b2a` reads them), or bool."""
     shares = list(shares)
     if isinstance(shares[0], BShare):
-        return reduce(xor, (s.data for s in shares))
+        words, bits = reduce(xor, (s.data for s in shares)), shares[0].bits
+        # What lies above a narrow word is not sent: each party would see something else there.
+        return words if bits in (1, 64) else Ring(bits, 0).reduce(words)
     total = sum((s.data for s in shares[1:]), shares[0].data)
     return shares[0].ring.reduce(total) if shares[0].ring else total

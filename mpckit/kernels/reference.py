@@ -164,9 +164,9 @@ def keystream(key, first_block, blocks):
     """AES-128 in counter mode (SP 800-38A): key uint8 [16] → int64 [2 · blocks], little-endian words; counter big-endian 128 bit."""
     if key.is_meta:
         return torch.empty(2 * blocks, dtype=torch.int64, device="meta")
-    counter = np.zeros((blocks, 16), np.uint8)
-    counter[:, 8:] = (first_block + np.arange(blocks, dtype=np.uint64)).astype(">u8").view(np.uint8).reshape(-1, 8)
-    return torch.from_numpy(_aes128(key.cpu().numpy(), counter).reshape(-1).view(np.int64)).to(key.device)
+    counters = b"".join(((first_block + i) % (1 << 128)).to_bytes(16, "big") for i in range(blocks))
+    masks = _aes128(key.cpu().numpy(), np.frombuffer(counters, np.uint8).reshape(-1, 16))
+    return torch.from_numpy(masks.reshape(-1).view(np.int64)).to(key.device)
 
 
 def _doubled(b):

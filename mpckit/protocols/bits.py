@@ -132,7 +132,7 @@ def at_least_opened(x_hat, thresholds, bits: int, tables: BShare, top: BShare) -
     """
     y = torch.stack([x_hat - signed(c) for c in thresholds])
     msb = ((y >> (bits - 1)) & 1).bool()
-    less = yield from low_borrow(y.flatten(1), tables, bits - 1)
+    less = yield from low_borrow(y.reshape(len(thresholds), -1), tables, bits - 1)
     return ~(unpack_bits(less, y.shape) ^ top.map(torch.Tensor.unsqueeze, 0) ^ msb)
 
 

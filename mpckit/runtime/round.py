@@ -8,8 +8,9 @@ import hashlib
 import torch
 
 from .. import kernels
-from ..ask import Open, Round
+from ..ask import Draw, Open, Round
 from ..share import BShare, join
+from .sockets import DivergenceError
 
 HEADER_BYTES = 24
 
@@ -97,6 +98,25 @@ def answers(ask, me: int, received: dict) -> list:
     return out
 
 
+def agree(asks: list, here: list[int], step: int) -> None:
+    """Where all parties are in this process: raise DivergenceError, as a wire would, unless what they say fits together."""
+    first = asks[0]
+    if isinstance(first, Draw):
+        fits = all(isinstance(a, Draw) and a.correlation == first.correlation for a in asks[1:])
+    else:
+        fits = all(type(a) is type(first) for a in asks) and all(
+            message_shape(a, p, q, len(here)) == expected_shape(b, q, p)
+            for p, a in zip(here, asks) for q, b in zip(here, asks) if p != q
+        )  # fmt: skip
+    if not fits:
+        diverged({p: f"at step {step}: {describe(a)}" for p, a in zip(here, asks)})
+
+
+def diverged(positions: dict[int, str]):
+    where = "; ".join(f"party {p} is {said}" for p, said in positions.items())
+    raise DivergenceError(f"the parties do not run the same program: {where}", positions)
+
+
 def joined(asks: list, here: list[int]) -> list[list]:
     """Every hosted party's answers when all parties are in this process: nothing is packed."""
     columns = list(zip(*(items(a) for a in asks)))
@@ -120,6 +140,8 @@ def unknown(item: Open):
 
 
 def describe(ask) -> str:
+    if isinstance(ask, Draw):
+        return f"Draw({ask.correlation})"
     parts = []
     for item in items(ask):
         if isinstance(item, Open):

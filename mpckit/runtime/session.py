@@ -143,19 +143,22 @@ class Session:
         replies = [None] * len(generators)
         self.meter.entry().calls += 1
         while True:
-            asks, done, slowest = [], [], 0.0
-            for generator, reply in zip(generators, replies):
+            asks, done, slowest = [], {}, 0.0
+            for party, generator, reply in zip(self.here, generators, replies):
                 start = time.perf_counter()
                 try:
                     asks.append(generator.send(reply))
                 except StopIteration as stop:
-                    done.append(stop.value)
+                    done[party] = stop.value
                 slowest = max(slowest, time.perf_counter() - start)
             if done:
                 if asks:
-                    raise RuntimeError("the parties of one session ran different protocols: some have finished, some still speak")
+                    said = (f"at step {self._step}: {rounds.describe(ask)}" for ask in asks)
+                    rounds.diverged({p: "at the end" if p in done else next(said) for p in self.here})
                 self.meter.book(compute=slowest)
-                return _gather(done) if gather else done
+                return _gather(list(done.values())) if gather else list(done.values())
+            if len(asks) > 1:
+                rounds.agree(asks, self.here, self._step)
             if isinstance(asks[0], Draw):
                 self.meter.book(compute=slowest)
                 replies = self._draw(asks[0].correlation)
