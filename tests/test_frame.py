@@ -84,6 +84,14 @@ def test_everything_the_package_imports_is_declared():
     assert missing == set()
 
 
+def test_the_library_imports_with_its_core_dependencies_alone():
+    """`pip install mpckit` has no Jupyter: only what drives engines or draws may import it."""
+    modules = "IPython ipykernel ipyparallel ipywidgets anywidget jupyterlab plotly cloudpickle zmq psutil tqdm".split()
+    program = f"import sys; sys.modules |= dict.fromkeys({modules}); import mpckit, mpckit.zoo"  # None: import refused
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 # Binder
 
 
@@ -124,7 +132,7 @@ def test_post_build_installs_a_package_that_works(tmp_path):
         "assert z.lenet(pretrained=True)(image).argmax() == label; print(mpckit.__path__[0])"
     )
     done = subprocess.run(
-        [venv / "bin/python", "-c", check], cwd=tmp_path, env=env, check=True, capture_output=True, text=True
+        [venv / "bin/python", "-c", check], cwd=tmp_path, env=env, check=True, stdout=subprocess.PIPE, text=True
     )
     assert Path(done.stdout.strip()).is_relative_to(venv)
     assert (venv / "bin/mpckit").exists()
