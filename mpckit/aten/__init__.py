@@ -5,6 +5,6 @@
 """
 
 from ..tensor import TABLE
-from . import arithmetic, backward, compare, layers, shape  # noqa: F401  (importing a module registers its rows)
+from . import arithmetic, layers, shape  # noqa: F401  (importing a module registers its rows)
 
 __all__ = ["TABLE"]

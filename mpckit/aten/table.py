@@ -50,6 +50,11 @@ def run(session: Session, protocol, *operands):
     return wrap(session.run(protocol, *(_unwrap(o) for o in operands)), session)
 
 
+def call(protocol, *operands):
+    """`run` in the session of the first secret operand."""
+    return run(session_of(*operands), protocol, *operands)
+
+
 def _unwrap(x):
     if is_secret(x):
         return x.shared
@@ -75,6 +80,10 @@ def numbers(x: SecretTensor) -> SecretTensor:
 
 def is_bits(x) -> bool:
     return is_secret(x) and isinstance(x.shared.shares[0], BShare)
+
+
+def is_float(x) -> bool:
+    return x.dtype.is_floating_point if isinstance(x, torch.Tensor) else isinstance(x, float)
 
 
 def unit(x: SecretTensor) -> int:
