@@ -7,6 +7,7 @@ counted. Events are small JSON objects about shapes, counts and times; shares an
 import contextvars
 import hmac
 import json
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -74,6 +75,12 @@ class EventListener:
         """Have `callback(event)` called for each new event; returns the function that ends this."""
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback) if callback in self._callbacks else None
+
+    def renew(self) -> bytes:
+        """Begin a run: forget its predecessor's events, and hear only who has the new token, which is returned."""
+        self._token = secrets.token_bytes(32)
+        self.events.clear()
+        return self._token
 
     def _listen(self):
         while not self._closing.is_set():

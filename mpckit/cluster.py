@@ -1,0 +1,197 @@
+"""Parties as ipyparallel engines: `cluster()` starts them, `Team.run` runs one program on all of them.
+
+The notebook hands out programs and arguments and collects results; it is not on the parties' wire. Parties connect to
+each other, engine to engine, over sockets that only this run's token opens.
+"""
+
+import dataclasses
+import secrets
+import time
+from collections.abc import Callable
+
+from .engines import Engines
+from .failures import PartyError, TeamError
+from .only import Only, only, owners, resolve
+from .progress import Progress
+from .runtime.telemetry import EventListener
+
+__all__ = ["Only", "PartyError", "Team", "TeamError", "cluster", "only"]
+
+
+def cluster(parties: int = 2, link=None, dealer: bool = True, threads: int = 1, **session_options) -> "Team":
+    """Start `parties` engines, and one more that deals, on this machine. Use it in `with`, or call `team.stop()`.
+
+    link      the network for the times in the report            threads   for the arithmetic of each engine
+    dealer    False: no dealer's engine                          session_options   as for `Session`
+    """
+    if link is not None:
+        session_options["link"] = link
+    return Team(parties, dealer, threads, session_options).start()
+
+
+class Team:
+    """Parties 0 to `parties` - 1 on engines of this machine; `with team:` starts them, if need be, and stops them."""
+
+    def __init__(self, parties: int, dealer: bool = True, threads: int = 1, session_options: dict | None = None):
+        if parties < 2:
+            raise ValueError(f"secure computation needs at least two parties, not {parties}")
+        self.parties, self.dealer, self.threads = parties, dealer, threads
+        self.session_options = session_options or {}
+        self._engines: Engines | None = None
+        self._events: EventListener | None = None
+        self._running = False
+
+    # life
+
+    @property
+    def alive(self) -> bool:
+        """Whether all engines are there."""
+        return self._engines is not None and not self._engines.lost()
+
+    @property
+    def client(self):
+        """The ipyparallel client, for looking around; its engine ids are not party numbers."""
+        return self._need().client
+
+    @property
+    def events(self) -> EventListener:
+        """What the parties tell while they run: progress, rounds and bytes per layer."""
+        self._need()
+        return self._events
+
+    def start(self) -> "Team":
+        """Start the engines, unless all of them are there."""
+        if not self.alive:
+            self.stop()
+            self._engines = Engines(self.parties, self.parties + self.dealer, self.threads)
+            self._events = EventListener(secrets.token_bytes(32))
+        return self
+
+    def stop(self):
+        """End all processes of the team. May be called again."""
+        if self._events is not None:
+            self._events.close()
+        if self._engines is not None:
+            self._engines.stop()
+        self._events = self._engines = None
+
+    def restart(self) -> "Team":
+        """Fresh engines, with nothing left of what the old ones knew."""
+        self.stop()
+        return self.start()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *error):
+        self.stop()
+
+    def __repr__(self):
+        state = "stopped" if self._engines is None else "ready" if self.alive else "broken: restart()"
+        return f"Team({self.parties} parties{', a dealer' if self.dealer else ''}; {state})"
+
+    def _need(self) -> Engines:
+        if self._engines is None:
+            raise TeamError("this team is stopped: team.start(), or `with team:`")
+        return self._engines
+
+    # running
+
+    def spmd(self, function: Callable, per_party_args: list[tuple] | None = None) -> list:
+        """`function(*per_party_args[p])` on each party p, at the same time → the values, in order of the parties.
+
+        Raises PartyError, with that party's traceback, as soon as one fails; all are then free for the next run.
+        """
+        args = per_party_args if per_party_args is not None else [()] * self.parties
+        if len(args) != self.parties:
+            raise ValueError(f"{len(args)} lists of arguments for {self.parties} parties")
+        return self._values(self._run({p: (function, tuple(args[p])) for p in range(self.parties)}))
+
+    def wired(self, function: Callable, per_party_args: list[tuple] | None = None, tick=lambda: None) -> list:
+        """Like `spmd`, with the parties joined: `function(seat, *args)`, and `seat.wire` reaches the other parties."""
+        from . import seat
+
+        args = per_party_args if per_party_args is not None else [()] * self.parties
+        run, token = secrets.token_hex(8), secrets.token_bytes(32)
+        ranks = range(self.parties + self.dealer)
+        doors = self._run({rank: (seat.open_door, (run,)) for rank in ranks})
+        directory = seat.Directory(
+            run, tuple(doors[p] for p in range(self.parties)), token, doors.get(self.parties), secrets.token_bytes(32),
+            self._events.address, self._events.renew(),
+        )  # fmt: skip
+        jobs = {p: (seat.take_seat, (directory, p, function, tuple(args[p]))) for p in range(self.parties)}
+        if self.dealer:
+            jobs[self.parties] = (seat.deal, (directory, self.parties))
+        return self._values(self._run(jobs, tick))
+
+    def run(self, program: Callable, *args, progress: bool = True, **options):
+        """Run `program(*args)` on all parties → (one value per party, report).
+
+        Arguments are known to all parties, except `only(owner, value)`, which its owner alone gets. First the program
+        is planned on shapes, then the dealer deals what the plan lists, then the parties run it. `options` as for
+        `Session`. Raises PartyError, naming the party that failed, within ten seconds.
+        """
+        from .seat import run_program
+
+        for owner in set().union(*(owners(a) for a in args)):
+            if owner >= self.parties:
+                raise ValueError(f"only({owner}, …): this team has parties 0 to {self.parties - 1}")
+        self._need()
+        options = self.session_options | options
+        draws, rounds = _plan(program, [resolve(a, None) for a in args], self.parties, options)
+        own = [(program, tuple(resolve(a, p) for a in args), draws, options) for p in range(self.parties)]
+        bars, seen = Progress(progress), 0
+        events = self._events.events
+
+        def tick():
+            nonlocal seen
+            while seen < len(events):
+                event = events[seen]
+                seen += 1
+                if event["phase"] == "offline" and event["party"] == self.parties - 1:  # the one who asks the dealer
+                    bars.update("offline", event["done"], event["total"], "correlations")
+                elif "rounds" in event and event["party"] == 0:
+                    bars.update("online", event["rounds"], max(rounds, event["rounds"]), "rounds")
+
+        start = time.perf_counter()
+        try:
+            results = self.wired(run_program, own, tick)
+        finally:
+            bars.close()
+        report = _merge([report for _, report in results])
+        return [value for value, _ in results], dataclasses.replace(report, wall=time.perf_counter() - start)
+
+    def _run(self, jobs: dict, tick=lambda: None) -> dict:
+        engines = self._need()
+        if self._running:
+            raise TeamError("this team is running a program already: wait for it, or start a second team")
+        self._running = True
+        try:
+            return engines.run(jobs, tick)
+        finally:
+            self._running = False
+
+    def _values(self, values: dict) -> list:
+        return [values[p] for p in range(self.parties)]
+
+
+def _plan(program: Callable, args: list, parties: int, options: dict) -> tuple[list, int]:
+    """What the dealer must prepare, in order, and the rounds to come; the program is run on shapes."""
+    from .offline.plan import plan
+
+    made = plan(program, *args, parties=parties, **options)
+    return list(made.draws), made.report.rounds("setup") + made.report.rounds("online")
+
+
+def _merge(reports: list):
+    """One bill for all parties: where they differ (bytes sent, time), that of the party that has most of it."""
+    lines = tuple(
+        dataclasses.replace(own[0], sent=max(line.sent for line in own), compute=max(line.compute for line in own))
+        for own in zip(*(report.lines for report in reports))
+    )
+    return dataclasses.replace(
+        reports[0],
+        lines=lines,
+        offline_bytes=max(report.offline_bytes for report in reports),
+        offline_seconds=max(report.offline_seconds for report in reports),
+    )

@@ -1,0 +1,122 @@
+"""What happens on the engines: a party opens its door, meets the others, and runs a program in a session."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .offline.source import DealerService
+from .runtime.dealing import DealerClient, serve
+from .runtime.session import Session
+from .runtime.sockets import Listener, listen
+from .runtime.telemetry import EventSender
+from .runtime.wire import TCPWire
+
+EVERY = 0.05  # seconds between two events about the same thing
+_doors: dict[str, Listener] = {}
+
+
+@dataclass
+class Seat:
+    """A party's place in one run: its number, its wire to the others, its lines to the dealer and to the notebook."""
+
+    party: int
+    parties: int
+    wire: TCPWire
+    dealer: DealerClient | None
+    events: EventSender
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Where everybody is in one run, and the tokens that prove it. The dealer's is another: it is not on the wire."""
+
+    run: str
+    addresses: tuple[tuple[str, int], ...]
+    token: bytes
+    dealer: tuple[str, int] | None
+    dealer_token: bytes
+    events: str
+    events_token: bytes
+
+
+def open_door(run: str) -> tuple[str, int]:
+    """Listen for the other parties of this run; the address."""
+    for run_before in list(_doors):  # a run that failed before everybody had come
+        _doors.pop(run_before).close()
+    _doors[run] = listen()
+    return _doors[run].address
+
+
+def take_seat(directory: Directory, party: int, function: Callable, args: tuple):
+    """Join the others and return `function(seat, *args)`. If it fails, all others are told why at once."""
+    events = EventSender(directory.events, party, directory.events_token)
+    dealer = None
+    try:
+        with TCPWire.connect(_doors.pop(directory.run), party, directory.addresses, directory.token) as wire:
+            if directory.dealer:
+                dealer = DealerClient(directory.dealer, party, directory.dealer_token)
+            value = function(Seat(party, wire.parties, wire, dealer, events), *args)
+            wire.finish()
+            if dealer:
+                dealer.close()
+            return value
+    except BaseException as error:
+        if dealer:
+            dealer.abort(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        events.close()
+
+
+def deal(directory: Directory, parties: int):
+    """The dealer's part of a run: answer the parties until they have all they need."""
+    service = DealerService(parties)
+
+    def answer(party, kind, request):
+        if kind == "deal" and len(service.seeds) < parties:
+            return None  # every piece depends on every party's seed
+        return service(party, kind, request)
+
+    serve(_doors.pop(directory.run), directory.dealer_token, range(parties), answer)
+
+
+def run_program(seat: Seat, program: Callable, args: tuple, draws: list, options: dict):
+    """A party's part of `Team.run`: offline phase, then the program → (its value, its report)."""
+    session = Session(seat.parties, here=(seat.party,), wire=seat.wire, dealer=seat.dealer, **options)
+    start = time.perf_counter()
+    session.prepare(draws, _throttled(lambda done, total: seat.events.send(phase="offline", done=done, total=total)))
+    session.meter.listeners.append(_ledger_events(seat.events))
+    with session:
+        value = program(*args)
+    seat.events.send(phase="end", seconds=time.perf_counter() - start)
+    return value, session.report()
+
+
+def _throttled(tell: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    last = 0.0
+
+    def progress(done: int, total: int):
+        nonlocal last
+        if done == total or time.monotonic() - last > EVERY:
+            last = time.monotonic()
+            tell(done, total)
+
+    return progress
+
+
+def _ledger_events(events: EventSender):
+    """A listener for the meter: adds up, and tells the notebook now and then, or when the layer changes."""
+    last, total = 0.0, {"rounds": 0, "bytes": 0, "compute": 0.0}
+    before = None
+
+    def listener(phase, path, rounds, sent, compute):
+        nonlocal last, before
+        total["rounds"] += rounds
+        total["bytes"] += sum(sent.values())
+        total["compute"] += compute
+        now = time.monotonic()
+        if now - last > EVERY or (rounds and path != before):
+            last, before = now, path
+            events.send(phase=phase, path=path, time=time.time(), **total)
+
+    return listener
