@@ -51,6 +51,8 @@ class Ring:
             encoded = x.to(torch.int64)
             low, high = (-(1 << top), (1 << top) - 1) if top >= 0 else (0, 0)
             fits = (encoded >= low) & (encoded <= high)
+            if x.dtype == torch.uint64:  # what int64 does not hold has come out negative
+                fits &= encoded >= 0
             encoded = encoded << self.frac
         if not bool(fits.all()):
             raise RangeError(

@@ -22,6 +22,12 @@ def _flat(*tensors):
     return [t.contiguous().view(-1).numpy() for t in tensors]
 
 
+def _row(t):
+    """All elements in a row, one next to the other: `contiguous` leaves a lone element the stride that it had."""
+    flat = t.contiguous().view(-1)
+    return flat.as_strided(flat.shape, (1,))
+
+
 # ---- products ---------------------------------------------------------------------------------------------------------------
 
 
@@ -167,11 +173,11 @@ def _from_planes(planes, out):
 @definition.pack.on("cpu")
 def pack(v, bits):
     if bits == 64:
-        return v.contiguous().view(-1).view(torch.uint8)
+        return _row(v).view(torch.uint8)
     if bits == 1:
         flat = v.reshape(-1)
         return torch.from_numpy(np.packbits((flat if v.dtype == torch.bool else (flat & 1).bool()).numpy(), bitorder="little"))
-    flat = v.to(torch.int64).contiguous().view(-1)
+    flat = _row(v.to(torch.int64))
     if bits % 8 == 0:
         return flat.view(torch.uint8).view(-1, 8)[:, : bits // 8].reshape(-1)
     out = np.zeros(-(-flat.numel() * bits // 8) + 8, np.uint8)
@@ -201,7 +207,8 @@ def _pack(v, bits, out):
 @definition.unpack.on("cpu")
 def unpack(data, bits, n):
     if bits == 64:
-        return data.contiguous().view(torch.int64)[:n] if data.storage_offset() % 8 == 0 else data.clone().view(torch.int64)[:n]
+        data = _row(data if data.storage_offset() % 8 == 0 else data.clone())
+        return data[: 8 * n].view(torch.int64)
     if bits == 1:
         return torch.from_numpy(np.unpackbits(data.numpy(), count=n, bitorder="little").view(np.bool_))
     out = np.empty(n, np.int64)

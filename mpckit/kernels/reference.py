@@ -31,8 +31,9 @@ def conv(x, w, stride, padding, dilation, groups):
     x = x[(..., *(slice(None, None, d) for d in dilation))]
     n, c, out = x.shape[0], x.shape[1], x.shape[2 : 2 + spatial]
     columns = x.reshape(n, groups, c // groups, *x.shape[2:]).movedim(2, 2 + spatial)
-    columns = columns.reshape(n, groups, out.numel(), -1)
-    rows = w.reshape(groups, w.shape[0] // groups, -1).mT
+    size = w.shape[1:].numel()
+    columns = columns.reshape(n, groups, out.numel(), size)
+    rows = w.reshape(groups, w.shape[0] // groups, size).mT
     return (columns @ rows).movedim(2, 3).reshape(n, w.shape[0], *out)
 
 
@@ -57,7 +58,7 @@ def to_planes(v, bits):
     """Transpose bits: v [..., N] int64 or bool → [bits, ..., ceil(N / 64)]: bit j of word k of plane i is bit i of v[64k + j]."""
     v = v.to(torch.int64)
     n = v.shape[-1]
-    v = F.pad(v, (0, -n % 64)).reshape(*v.shape[:-1], -1, 64)
+    v = F.pad(v, (0, -n % 64)).reshape(*v.shape[:-1], -(-n // 64), 64)
     place = torch.arange(64, device=v.device)
     return torch.stack([(((v >> i) & 1) << place).sum(-1) for i in range(bits)])
 

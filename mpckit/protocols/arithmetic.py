@@ -14,7 +14,8 @@ MUL, MATMUL = Bilinear("mul"), Bilinear("matmul")
 def input_share(me: int, owner: int, parties: int, shape, ring: Ring, value=None, stream=None) -> Protocol[AShare]:
     """The owner splits ring elements `value` with its own `stream`, keeps a piece and sends each other party one.
 
-    Price: 1 · w   (sent by the owner to each)
+    The owner sends whole words, also in a smaller ring; the others send nothing.
+    Price: 1 · 64
     """
     if me != owner:
         inbox = yield Send(expect={owner: tuple(shape)})
@@ -63,7 +64,12 @@ def fix(x: AShare, number: int) -> Protocol[AShare]:
 
 
 def product(op: Bilinear, x: AShare, y: AShare) -> Protocol[AShare]:
-    """op(x, y) modulo 2^w; the units add. What was fixed before is not opened again.   [Bea91]"""
+    """op(x, y) modulo 2^w; the units add. What was fixed before is not opened again.   [Bea91]
+
+    Price: 1 · w * (x + y) / n
+    Price (y fixed): 1 · w * x / n
+    Price (both fixed): 0 · 0
+    """
     operands = [v.fixed.view if v.fixed else tuple(v.shape) for v in (x, y)]
     *drawn, c = yield Draw(Triple(op, *operands))
     fresh = [v for v in (x, y) if not v.fixed]
@@ -77,7 +83,7 @@ def product(op: Bilinear, x: AShare, y: AShare) -> Protocol[AShare]:
 def mul(x: AShare, y: AShare) -> Protocol[AShare]:
     """x · y elementwise, with broadcasting: open x - a and y - b, then c + d·b + a·e + d·e.   [Bea91]
 
-    Price: 1 · 2*w
+    Price: 1 · w * (x + y) / n
     """
     return product(MUL, x, y)
 
@@ -116,9 +122,11 @@ def truncate(x: AShare, by: int, mode: str = "stochastic") -> Protocol[AShare]:
     """x >> by: drops `by` fraction bits; in the exact and the stochastic mode right for all |x| < 2^(w-2).
 
     "stochastic": floor or floor + 1, right on average, since one borrow out of the low bits is left out. The rounding coin is tied
-    to the opened mask, so this is not the ideal functionality as usually written [LHT23].   "exact": floor.
+    to the opened mask, so this is not the ideal functionality as usually written [LDH+23].   "exact": floor.
     "local": two parties shift their own pieces, no message; wrong by 2^(w-by) with probability about |x| / 2^w. A lesson.   [MZ17]
     Price: 1 · w
+    Price (exact): 2 + levels(k) · w + node_bits(k) + 1
+    Price (local): 0 · 0
     """
     if not 0 < by < x.bits - 1:
         raise ValueError(f"a {x.bits}-bit ring can drop 1 to {x.bits - 2} bits, not {by}")

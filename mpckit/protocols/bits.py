@@ -17,7 +17,7 @@ from ..share import AShare, BShare
 def and_(x: BShare, y: BShare) -> Protocol[BShare]:
     """x & y with broadcasting, on words or on single bits.   [Bea91]
 
-    Price: 1 · 2*w
+    Price: 1 · 2 * b
     """
     if x.bits == 1:
         shape = torch.broadcast_shapes(x.shape, y.shape)
@@ -46,7 +46,7 @@ def unpack_bits(words: BShare, shape) -> BShare:
 def carries(g: BShare, p: BShare) -> Protocol[BShare]:
     """All carries of an adder from its generate and propagate words: prefix form of depth log2 w.   [KS73]
 
-    Price: log2(w) · (3 * log2(w) - 1) * w
+    Price: log2(b) · (3 * log2(b) - 1) * b
     """
     bits, k = g.bits, 1
     while k < bits:
@@ -60,9 +60,9 @@ def carries(g: BShare, p: BShare) -> Protocol[BShare]:
 
 
 def add(x: BShare, y: BShare) -> Protocol[BShare]:
-    """x + y modulo 2^w on xor-shared words.   [KS73]
+    """x + y modulo 2^b on xor-shared words.   [KS73]
 
-    Price: 1 + log2(w) · (2 + 3 * log2(w) - 1) * w
+    Price: 1 + log2(b) · (1 + 3 * log2(b)) * b
     """
     g = yield from and_(x, y)
     p = x ^ y
@@ -72,7 +72,7 @@ def add(x: BShare, y: BShare) -> Protocol[BShare]:
 def a2b(x: AShare) -> Protocol[BShare]:
     """Additive → xor shares of x's w bits: open x + r, then subtract the xor-shared r from the public word.   [EGKRS20]
 
-    Price: 1 + log2(w) · w + (3 * log2(w) - 1) * w
+    Price: 1 + log2(w) · 3 * log2(w) * w
     """
     r, r_bits = yield Draw(Masked(tuple(x.shape), x.bits))
     x_hat = yield Open(x + r)
@@ -99,7 +99,7 @@ def b2a(b: BShare, ring: Ring) -> Protocol[AShare]:
 def bits_of(b: BShare, ring: Ring) -> Protocol[AShare]:
     """The bits of xor-shared words as additive 0 or 1, least significant first: [*shape] → [*shape, bits]. A weighted sum of them is local.
 
-    Price: 1 · b
+    Price: 1 · 1
     """
     m, m_bits = yield Draw(WordBits(tuple(b.shape), b.bits))
     public = yield Open(b ^ m)
@@ -118,7 +118,7 @@ def _unflip(b_hat, s: AShare, ring: Ring) -> AShare:
 def at_least(x: AShare, thresholds=(0,)) -> Protocol[BShare]:
     """1{x ≥ c} for public ring integers c, all from one opening of x: bool [len(thresholds), *shape]. Domain: |x - c| < 2^(w-1).
 
-    Price: 1 + levels(w - 1) · w + node_bits(w - 1) * t   [Grotto, SIGMA]
+    Price: 1 + levels(w - 1) · w / t + node_bits(w - 1)   [Grotto, SIGMA]
     """
     r, tables, top = yield Draw(Compare(tuple(x.shape), x.bits))
     x_hat = yield Open(x + r)
@@ -129,6 +129,7 @@ def at_least_opened(x_hat, thresholds, bits: int, tables: BShare, top: BShare) -
     """As `at_least`, where x + r is already public (one opened x̂ may serve several gates that one Draw dealt together).
 
     x - c = (x̂ - c) - r, so its sign is msb(x̂ - c) ⊕ msb(r) ⊕ [low bits of x̂ - c < low bits of r].
+    Price: levels(w - 1) · node_bits(w - 1)
     """
     y = torch.stack([x_hat - signed(c) for c in thresholds])
     msb = ((y >> (bits - 1)) & 1).bool()
@@ -137,16 +138,20 @@ def at_least_opened(x_hat, thresholds, bits: int, tables: BShare, top: BShare) -
 
 
 def low_borrow(y, tables: BShare, bits: int) -> Protocol[BShare]:
-    """1{low `bits` bits of the public y < those of the dealt r}: y [T, N], one row a threshold → words [T, W]."""
+    """1{low `bits` bits of the public y < those of the dealt r}: y [T, N], one row a threshold → words [T, W].
+
+    Price: levels(k) · 64 * node_bits(k)
+    """
     planes = kernels.to_planes(y & ((1 << bits) - 1), 4 * digits(bits))
     less, equal = kernels.digit_compare(planes, tables.data)
     return (yield from tree_reduce(tables.like(less), tables.like(equal), "g"))
 
 
 def tree_reduce(g: BShare, p: BShare, want: str) -> Protocol[BShare]:
-    """Join digits [D, …] (least significant first): "g" gives 1{x < r} over all of them, "p" equality.
+    """Join k/4 digits [D, …] (least significant first): "g" gives 1{x < r} over all of them, "p" equality.   (`kernels/tree.py`)
 
-    Price: levels · node_bits   (`kernels/tree.py`)
+    Price (g): levels(k) · 64 * node_bits(k)
+    Price (p): levels(k) · 64 * equal_bits(k)
     """
     while (count := p.shape[0]) > 1:
         radix = min(4, count)

@@ -20,7 +20,7 @@ def drelu(x: AShare) -> Protocol[BShare]:
 
 
 def select(b: BShare, x: AShare) -> Protocol[AShare]:
-    """b · x for a secret bit b, with broadcasting: open b ⊕ s and x + r, where s, r and r·s were dealt.   [SIGMA §5]
+    """b · x for a secret bit b, with broadcasting: open b ⊕ s and x + r, where s, r and r·s were dealt.   [SIGMA]
 
     Price: 1 · w + 1
     """
@@ -50,7 +50,10 @@ def maximum(x: AShare, y: AShare) -> Protocol[AShare]:
 
 
 def reduce_max(x: AShare) -> Protocol[AShare]:
-    """Maximum over the last dimension [..., k] → [...], by a tournament of ⌈log2 k⌉ levels; the odd one is carried on."""
+    """Maximum over the last dimension [..., k] → [...], by a tournament of ⌈log2 k⌉ levels; the odd one is carried on.
+
+    Price: log2(k) * (2 + levels(w - 1)) · (k - 1) * (w + node_bits(w - 1) + 1)
+    """
     while (k := x.shape[-1]) > 1:
         half = k // 2
         left, right = (x.map(torch.narrow, -1, at, half) for at in (0, half))
@@ -60,7 +63,10 @@ def reduce_max(x: AShare) -> Protocol[AShare]:
 
 
 def argmax(x: AShare) -> Protocol[tuple[AShare, AShare]]:
-    """(maximum, its index as an integer of unit 0) over the last dimension; of equal ones the first, as torch."""
+    """(maximum, its index as an integer of unit 0) over the last dimension; of equal ones the first, as torch.
+
+    Price: log2(k) * (2 + levels(w - 1)) · (k - 1) * (3 * w + node_bits(w - 1) + 2)
+    """
     place = torch.arange(x.shape[-1], device=x.data.device).expand(x.shape)
     index = AShare(place * int(x.first), x.party, x.ring.at(0))
     while (k := x.shape[-1]) > 1:
