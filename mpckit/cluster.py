@@ -4,7 +4,9 @@ The notebook hands out programs and arguments and collects results; it is not on
 each other, engine to engine, over sockets that only this run's token opens.
 """
 
+import contextlib
 import dataclasses
+import io
 import secrets
 import time
 from collections.abc import Callable
@@ -179,7 +181,8 @@ def _plan(program: Callable, args: list, parties: int, options: dict) -> tuple[l
     """What the dealer must prepare, in order, and the rounds to come; the program is run on shapes."""
     from .offline.plan import plan
 
-    made = plan(program, *args, parties=parties, **options)
+    with contextlib.redirect_stdout(io.StringIO()):  # what the program prints is for the parties to say, once
+        made = plan(program, *args, parties=parties, **options)
     return list(made.draws), made.report.rounds("setup") + made.report.rounds("online")
 
 

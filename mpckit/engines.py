@@ -164,18 +164,17 @@ class _Run:
         concurrent.futures.wait(self.waiting.values(), seconds, concurrent.futures.FIRST_COMPLETED)
         for rank, future in list(self.waiting.items()):
             process = self.engines.process(rank)
-            if future.done() and future.exception() is None:
+            done = future.done()  # asked once: it may become true at any time
+            error = future.exception() if done else None
+            if done and error is None:
                 value, printed, failure = cloudpickle.loads(future.result())
                 if failure is None:
                     self.values[rank], self.printed[rank] = value, printed
                 else:
                     self.failures.append(failure)
-            elif process.poll() is not None or (future.done() and _reports_death(future.exception(), process)):
+            elif process.poll() is not None or (done and _reports_death(error, process)):
                 self.failures.append(Failure(rank, "Died", _fate("its process", process), died=True))
-            elif (
-                future.done()
-            ):  # interrupted before or after the function itself, or the engine is just about to be missed
-                error = future.exception()
+            elif done:  # interrupted just before or after the function itself
                 self.failures.append(Failure(rank, getattr(error, "ename", type(error).__name__), str(error)[:500]))
             else:
                 continue
@@ -202,7 +201,7 @@ class _Run:
 
 def _reports_death(error: BaseException, process: subprocess.Popen) -> bool:
     """Whether ipyparallel says that the engine died; its nanny can see that a moment before we do."""
-    if not isinstance(error, ipyparallel.error.EngineError):
+    if "EngineError" not in (type(error).__name__, getattr(error, "ename", None)):
         return False
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(2.0)

@@ -1,0 +1,81 @@
+"""`team.run`: one program on all parties, planned on shapes, with its dealer, its bill and its events."""
+
+import pytest
+import torch
+from torch import nn
+
+import mpckit as mk
+from mpckit.cluster import PartyError, cluster, only
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def team(request):
+    with cluster(parties=request.param, link=mk.WAN) as team:
+        yield team
+
+
+def product(x, y):
+    a, b = mk.secret(x, owner=0), mk.secret(y, owner=1)
+    print("about to multiply")
+    return (a * b).reveal(to=0)
+
+
+def test_two_secrets_are_multiplied(team, capsys):
+    """Each owner alone has its number, and party 0 alone learns the product."""
+    x, y = torch.tensor([1.5, -2.0]), torch.tensor([4.0, 0.25])
+    (value, *others), report = team.run(product, only(0, x), only(1, y))
+    assert capsys.readouterr().out.splitlines() == [f"party {p} │ about to multiply" for p in range(team.parties)]
+    assert torch.allclose(value, x * y, atol=1e-3)
+    assert all(other.is_meta for other in others)
+    assert report.rounds() == mk.plan(product, x, y, parties=team.parties).report.rounds()
+    assert not report.unplanned and report.wall > 0 and report.link == mk.WAN
+
+
+def test_the_bill_is_that_of_the_simulator(team):
+    """Same rounds, same bytes, line by line."""
+    x, y = torch.ones(3, 4), torch.ones(3, 4)
+    _, report = team.run(product, only(0, x), only(1, y))
+    with mk.simulate(team.parties) as session:
+        product(x, y)
+    alone = session.report()
+    assert [(r.path, r.rounds, r.sent) for r in report.lines] == [(r.path, r.rounds, r.sent) for r in alone.lines]
+    assert report.offline_bytes == alone.offline_bytes
+
+
+def test_a_model_of_one_for_the_data_of_another(team):
+    def infer(image, model):
+        return mk.private(model, owner=1)(mk.secret(image, owner=0)).reveal()
+
+    torch.manual_seed(0)
+    model, image = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval(), torch.randn(5, 4)
+    values, _ = team.run(infer, only(0, image), only(1, model))
+    for value in values:
+        assert torch.allclose(value, model(image), atol=1e-2)
+
+
+def test_events_tell_how_far_it_is(team):
+    team.run(product, only(0, torch.ones(1000)), only(1, torch.ones(1000)))
+    events = list(team.events.events)
+    assert {e["party"] for e in events} == set(range(team.parties))
+    offline = [e for e in events if e["phase"] == "offline" and e["party"] == team.parties - 1]
+    assert offline[-1]["done"] == offline[-1]["total"] > 0
+    assert max(e.get("rounds", 0) for e in events) > 0 and not team.events.errors
+
+
+def test_a_program_that_fails(team):
+    """The planner runs it on shapes first, so only what depends on values can fail on the engines."""
+
+    def program(x):
+        if not x.is_meta and x.sum() > 2:
+            raise ValueError("too much")
+        return mk.secret(x, owner=0).reveal()
+
+    with pytest.raises(PartyError, match="party 0 failed: ValueError: too much"):
+        team.run(program, only(0, torch.ones(3)))
+    values, _ = team.run(program, only(0, torch.ones(1)))
+    assert [v.item() for v in values] == [1.0] * team.parties
+
+
+def test_an_owner_that_does_not_exist(team):
+    with pytest.raises(ValueError, match=f"this team has parties 0 to {team.parties - 1}"):
+        team.run(product, only(0, torch.ones(1)), only(9, torch.ones(1)))
