@@ -139,7 +139,7 @@ _KINDS = {
 def to_json(correlation) -> str:
     def plain(v):
         if dataclasses.is_dataclass(v):
-            return {"kind": type(v).__name__, **{f.name: plain(getattr(v, f.name)) for f in dataclasses.fields(v)}}
+            return {"type": type(v).__name__, **{f.name: plain(getattr(v, f.name)) for f in dataclasses.fields(v)}}
         return [plain(i) for i in v] if isinstance(v, (tuple, list)) else v
 
     return json.dumps(plain(correlation))
@@ -150,7 +150,7 @@ def from_json(text: str):
 
     def build(v):
         if isinstance(v, dict):
-            kind = _KINDS.get(v.pop("kind", None))
+            kind = _KINDS.get(v.pop("type", None))
             if kind is None:
                 raise ValueError(f"not a correlation: {text[:200]}")
             return kind(**{k: build(i) for k, i in v.items()})
