@@ -153,7 +153,7 @@ class Team:
                 if event["phase"] == "offline" and event["party"] == self.parties - 1:  # the one who asks the dealer
                     bars.update("offline", event["done"], event["total"], "correlations")
                 elif "rounds" in event and event["party"] == 0:
-                    bars.update("online", event["rounds"], max(rounds, event["rounds"]), "rounds")
+                    bars.update("online", event["done"], max(rounds, event["done"]), "rounds")
 
         start = time.perf_counter()
         try:
@@ -161,7 +161,8 @@ class Team:
         finally:
             bars.close()
         report = _merge([report for _, report in results])
-        return [value for value, _ in results], dataclasses.replace(report, wall=time.perf_counter() - start)
+        report.wall["total"] = time.perf_counter() - start
+        return [value for value, _ in results], report
 
     def _run(self, jobs: dict, tick=lambda: None) -> dict:
         engines = self._need()
@@ -197,4 +198,5 @@ def _merge(reports: list):
         lines=lines,
         offline_bytes=max(report.offline_bytes for report in reports),
         offline_seconds=max(report.offline_seconds for report in reports),
+        wall={phase: max(report.wall[phase] for report in reports) for phase in reports[0].wall},
     )

@@ -85,9 +85,11 @@ def run_program(seat: Seat, program: Callable, args: tuple, draws: list, options
     session = Session(seat.parties, here=(seat.party,), wire=seat.wire, dealer=seat.dealer, **options)
     start = time.perf_counter()
     session.prepare(draws, _throttled(lambda done, total: seat.events.send(phase="offline", done=done, total=total)))
-    session.meter.listeners.append(_ledger_events(seat.events))
+    ledger = _ledger_events(seat.events)
+    session.meter.listeners.append(ledger)
     with session:
         value = program(*args)
+    ledger.flush()
     seat.events.send(phase="end", seconds=time.perf_counter() - start)
     return value, session.report()
 
@@ -105,18 +107,26 @@ def _throttled(tell: Callable[[int, int], None]) -> Callable[[int, int], None]:
 
 
 def _ledger_events(events: EventSender):
-    """A listener for the meter: adds up, and tells the notebook now and then, or when the layer changes."""
-    last, total = 0.0, {"rounds": 0, "bytes": 0, "compute": 0.0}
-    before = None
+    """A listener for the meter: tells the notebook what each layer has cost since the last event, and all of it so far."""
+    told, rounds_so_far = 0.0, 0
+    where, new = None, {}
+
+    def tell():
+        nonlocal told, new
+        told = time.monotonic()
+        if where is not None:
+            events.send(phase=where[0], path=where[1], time=time.time(), done=rounds_so_far, **new)
+        new = {"rounds": 0, "bytes": 0, "compute": 0.0}
 
     def listener(phase, path, rounds, sent, compute):
-        nonlocal last, before
-        total["rounds"] += rounds
-        total["bytes"] += sum(sent.values())
-        total["compute"] += compute
-        now = time.monotonic()
-        if now - last > EVERY or (rounds and path != before):
-            last, before = now, path
-            events.send(phase=phase, path=path, time=time.time(), **total)
+        nonlocal rounds_so_far, where
+        if (phase, path) != where or time.monotonic() - told > EVERY:
+            tell()
+            where = (phase, path)
+        rounds_so_far += rounds
+        new["rounds"] += rounds
+        new["bytes"] += sum(sent.values())
+        new["compute"] += compute
 
+    listener.flush = tell
     return listener

@@ -4,6 +4,7 @@ Bytes are what one party puts on its sockets, 24-byte headers included. Phases: 
 and masked), "offline" (dealing; no input needed), "online" (per inference).
 """
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -44,6 +45,7 @@ class Meter:
         self.phase, self._path = "online", []
         self.unplanned: dict[str, int] = {}  # correlation kind → draws that no plan had foreseen
         self.dealt_bytes, self.dealt_seconds = 0, 0.0
+        self.wall: dict[str, float] = {}  # seconds by the clock, waiting included
         self.listeners = []
 
     @contextmanager
@@ -63,11 +65,16 @@ class Meter:
 
     @contextmanager
     def phase_of(self, phase: str):
-        before, self.phase = self.phase, phase
+        """Inside, costs and seconds are booked on `phase`, and the seconds not on the phase around it."""
+        before, self.phase, start = self.phase, phase, time.perf_counter()
         try:
             yield
         finally:
             self.phase = before
+            elapsed = time.perf_counter() - start
+            self.wall[phase] = self.wall.get(phase, 0.0) + elapsed
+            if phase != before:
+                self.wall[before] = self.wall.get(before, 0.0) - elapsed
 
     @property
     def path(self) -> str:

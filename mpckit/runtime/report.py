@@ -33,7 +33,7 @@ class Report:
     offline_seconds: float
     unplanned: dict = field(default_factory=dict)
     insecure: bool = False
-    wall: float | None = None
+    wall: dict = field(default_factory=dict)  # phase → seconds by the clock here, once the session's `with` has ended
 
     @classmethod
     def of(cls, session) -> "Report":
@@ -44,7 +44,7 @@ class Report:
         ]
         return cls(
             session.parties, session.suite.name, session.truncation, session.link, tuple(lines), meter.dealt_bytes, meter.dealt_seconds,
-            dict(meter.unplanned), session.insecure,
+            dict(meter.unplanned), session.insecure, dict(meter.wall),
         )  # fmt: skip
 
     def rounds(self, phase: str = "online") -> int:

@@ -251,6 +251,7 @@ class Session:
         self._exit = contextlib.ExitStack()
         token = _current.set(self)
         self._exit.callback(_current.reset, token)
+        self._exit.enter_context(self.meter.phase_of("online"))
         return self
 
     def __exit__(self, *error):

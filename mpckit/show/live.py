@@ -27,26 +27,26 @@ class Live:
         self.figure = go.FigureWidget(figure)
         self._lock, self._drawn, self._parties = threading.Lock(), 0.0, team.parties
         self._forget()
-        self.stop = team.subscribe(self._hear)
+        self.stop = team.events.subscribe(self._hear)
 
     def _forget(self):
         self._layers: dict[str, float] = {}
         self._curves = [([0], [0.0]) for _ in range(self._parties)]
 
     def _hear(self, event: dict):
-        """One event of one party; called in the listener's thread."""
+        """One event of one party (`seat.py`); called in the listener's thread."""
         with self._lock:
-            if event.get("kind") == "start":
+            if event["phase"] == "offline" and event["done"] == 1:
                 self._forget()
-            if event.get("kind") == "round" and event["phase"] == "online":
-                kilobytes, party = event["sent"] / 1e3, event["party"]
+            if event["phase"] == "online":
+                kilobytes, party = event["bytes"] / 1e3, event["party"]
                 rounds, total = self._curves[party]
                 rounds.append(rounds[-1] + event["rounds"])
                 total.append(total[-1] + kilobytes)
                 if party == 0:
                     layer = event["path"].rpartition("/")[0] or event["path"]
                     self._layers[layer] = self._layers.get(layer, 0.0) + kilobytes
-            if time.monotonic() - self._drawn < REFRESH and event.get("kind") != "end":
+            if time.monotonic() - self._drawn < REFRESH and event["phase"] != "end":
                 return
             self._drawn = time.monotonic()
             layers, curves = dict(self._layers), [(list(x), list(y)) for x, y in self._curves]
