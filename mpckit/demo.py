@@ -81,7 +81,7 @@ def write_page(path, images, labels, expected, encrypted, bill, report) -> None:
         "What if the network were another": what_if(report),
     }
     parts = [
-        f"<h2>{title}</h2>" + figure.to_html(full_html=False, include_plotlyjs=k == 0) for k, (title, figure) in enumerate(plots.items())
+        f"<h2>{title}</h2>" + figure.to_html(full_html=False, include_plotlyjs=k == 0, config={"displayModeBar": False}) for k, (title, figure) in enumerate(plots.items())
     ]
     Path(path).write_text(
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>mpckit demo</title><style>"

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from .offline.source import DealerService
 from .runtime.dealing import DealerClient, serve
 from .runtime.session import Session
@@ -84,6 +86,7 @@ def run_program(seat: Seat, program: Callable, args: tuple, draws: list, options
     """A party's part of `Team.run`: offline phase, then the program → (its value, its report)."""
     session = Session(seat.parties, here=(seat.party,), wire=seat.wire, dealer=seat.dealer, **options)
     start = time.perf_counter()
+    _warm_up()
     session.prepare(draws, _throttled(lambda done, total: seat.events.send(phase="offline", done=done, total=total)))
     ledger = _ledger_events(seat.events)
     session.meter.listeners.append(ledger)
@@ -92,6 +95,12 @@ def run_program(seat: Seat, program: Callable, args: tuple, draws: list, options
     ledger.flush()
     seat.events.send(phase="end", seconds=time.perf_counter() - start)
     return value, session.report()
+
+
+def _warm_up():
+    """Have the kernels loaded before anything is measured: numba fetches each from its cache at the first call."""
+    with Session(2) as session, session.meter.phase_of("setup"):
+        session.run(session.suite.relu, session.share(torch.zeros(1), owner=0))
 
 
 def _throttled(tell: Callable[[int, int], None]) -> Callable[[int, int], None]:
