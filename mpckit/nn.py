@@ -1,11 +1,16 @@
-"""Models: `private` makes a torch module's weights secret; the module itself stays torch's own."""
+"""Models: `private` makes a torch module's weights secret; the module itself stays torch's own. `check` says beforehand whether it will run."""
 
 import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
+from .aten.layers import FOLDED, Folded
+from .offline.plan import Plan, plan
+from .runtime.report import size
 from .runtime.session import Session
-from .tensor import SecretTensor
+from .tensor import SecretError, SecretTensor, constant_shares, describe, on_missing, replace, secret
 
 
 def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
@@ -13,31 +18,59 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
 
     The set-up phase of a run: weights are shared, and matrices and filters put under persistent masks, once per model; each
     inference then opens activations only. The architecture, shapes and integer buffers (masks, positions) become public.
-    The plaintext model is left as it was. Tied weights stay tied.
+    The plaintext model is left as it was. Tied weights stay tied. Raises ValueError for an owner who holds meta tensors only.
     """
     session = Session.current()
     plain = _unique([*model.parameters(), *model.buffers()])
+    if any(isinstance(t, SecretTensor) for t in plain):
+        raise SecretError("this model is private already")
     floats = [t for t in plain if t.is_floating_point()]
+    folds = list(_folds(model))
     with session.meter.phase_of("setup"), session.scope("private"):
-        shared = session.share_all([t.detach() for t in floats], owner)
+        shared = session.share_all([t.detach() for t in floats] + [v for _, pair in folds for v in pair], owner)
         # A product meets matrices and filters; a vector is added, or multiplied once in a while.
         matrices = [i for i, t in enumerate(floats) if t.dim() >= 2 and isinstance(t, torch.nn.Parameter)]
         for i, fixed in zip(matrices, session.fix(*(shared[i] for i in matrices))):
             shared[i] = fixed
-        memo = {id(t): session.publish(t, owner) for t in plain if not t.is_floating_point()}
-    for t, value in zip(floats, shared):
-        out = SecretTensor(value, session)
-        if isinstance(t, torch.nn.Parameter):
-            out = torch.nn.Parameter(out, t.requires_grad)
-            out.shared, out.session, out.is_window = value, session, False
-        memo[id(t)] = out
+        memo = _publish([t for t in plain if not t.is_floating_point()], owner, session)
+    secrets = [SecretTensor(value, session) for value in shared]
+    for t, out in zip(floats, secrets):
+        memo[id(t)] = torch.nn.Parameter(out, t.requires_grad) if isinstance(t, torch.nn.Parameter) else out
+    for (layer, _), factor, summand in zip(folds, secrets[len(floats) :: 2], secrets[len(floats) + 1 :: 2]):
+        sources = [memo[id(t)] if t is not None else None for t in _statistics(layer)]
+        FOLDED[memo[id(layer.running_var)].cell] = Folded.of(factor, summand, layer.eps, sources)
     secret_model = copy.deepcopy(model, memo)
+    for module in secret_model.modules():
+        if getattr(module, "inplace", False):  # the same values; but a secret's views share no memory to write into
+            module.inplace = False
     _name_layers(secret_model, session)
     return secret_model
 
 
 def _unique(tensors) -> list[torch.Tensor]:
     return list({id(t): t for t in tensors}.values())
+
+
+def _publish(tensors, owner: int, session: Session) -> dict[int, torch.Tensor]:
+    """Integer buffers in clear, all in one round: id → tensor."""
+    if not tensors:
+        return {}
+    public = session.publish(torch.cat([t.detach().reshape(-1).to(torch.int64) for t in tensors]), owner)
+    parts = public.split([t.numel() for t in tensors])
+    return {id(t): part.view(t.shape).to(t.dtype) for t, part in zip(tensors, parts)}
+
+
+def _statistics(layer) -> tuple:
+    return layer.weight, layer.bias, layer.running_mean, layer.running_var
+
+
+def _folds(model) -> Iterator[tuple[torch.nn.Module, tuple[torch.Tensor, torch.Tensor]]]:
+    """Batch norms with their statistics as one factor and one summand: the owner takes the root in plaintext."""
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and layer.running_var is not None:
+            weight, bias, mean, var = (None if t is None else t.detach() for t in _statistics(layer))
+            factor = torch.rsqrt(var + layer.eps) * (1 if weight is None else weight)
+            yield layer, (factor, (0 if bias is None else bias) - mean * factor)
 
 
 def _name_layers(module: torch.nn.Module, session: Session, prefix: str = "") -> None:
@@ -49,3 +82,60 @@ def _name_layers(module: torch.nn.Module, session: Session, prefix: str = "") ->
         child.register_forward_pre_hook(lambda *_, name=prefix + name: session.meter.push(name))
         child.register_forward_hook(lambda *_: session.meter.pop(), always_call=True)
         _name_layers(child, session)
+
+
+# ---- before a run --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Check:
+    """`missing`: operators without a row, each with the shapes it met; `plan`: rounds and bytes of one inference (true if none is missing)."""
+
+    missing: dict[str, list[str]]
+    plan: Plan
+
+    def __bool__(self):
+        return not self.missing
+
+    def __str__(self):
+        report = self.plan.report
+        lines = [f"  {name}: {'; '.join(shapes)}" for name, shapes in self.missing.items()]
+        head = f"{len(lines)} operators have no row (mpckit/aten):" if lines else "every operator has a row"
+        cost = (
+            f"one inference: {report.rounds()} rounds, {size(report.sent())} sent by each party, {size(report.offline_bytes)} from "
+            f"the dealer, {size(report.sent('setup'))} to set up; {report.link.name} {report.seconds():.3g} s without compute"
+        )
+        return "\n".join([head, *lines, cost + (", not counting what is missing" if lines else "")])
+
+    __repr__ = __str__
+
+
+def _imagined(operator, args, kwargs, session):
+    """A secret of the shape that the operator would give."""
+    args, kwargs = (replace(v, lambda t: torch.empty(t.shape, dtype=t.dtype, device="meta"), torch.Tensor) for v in (args, kwargs))
+    return replace(operator(*args, **kwargs), lambda t: SecretTensor(constant_shares(t, session), session), torch.Tensor)
+
+
+def check(model: torch.nn.Module, *examples, parties: int = 2, **options) -> Check:
+    """Dry run of model(*examples), weights and floating examples secret, integer examples (token ids) public; shapes count, values do not.
+
+    Lists all operators without a row, not just the first. `options` as for `Session`.
+    """
+    missing: dict[str, list[str]] = {}
+
+    def note(operator, args, kwargs, session):
+        shapes = missing.setdefault(str(operator), [])
+        if (met := describe((*args, *kwargs.values()))) not in shapes:
+            shapes.append(met)
+        return _imagined(operator, args, kwargs, session)
+
+    def inference(model, *examples):
+        floating = [isinstance(x, torch.Tensor) and x.is_floating_point() for x in examples]
+        with torch.no_grad():
+            private(model, owner=1)(*(secret(x, owner=0) if f else x for x, f in zip(examples, floating)))
+
+    token = on_missing.set(note)
+    try:
+        return Check(missing, plan(inference, model, *examples, parties=parties, **options))
+    finally:
+        on_missing.reset(token)

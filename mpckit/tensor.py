@@ -4,68 +4,125 @@ A wrapper subclass with `__torch_dispatch__`, which lies below torch's own autog
 Hugging Face models run unmodified, and every operator that reaches the ground is looked up in `TABLE` (package `aten`).
 """
 
+import contextvars
+import weakref
+
 import torch
 
 from .runtime.session import Session, Shared
-from .share import BShare
+from .share import AShare, BShare
 
 TABLE: dict = {}
+on_missing = contextvars.ContextVar("what a dry run does with an operator that has no row: (operator, args, kwargs, session) → result", default=None)
 
 
 class SecretError(TypeError):
     """Something was asked of a secret that only a value has; the message names the next step."""
 
 
+class Cell:
+    """What a secret tensor holds: shares, or a public constant that becomes shares when somebody asks for them.
+
+    A tensor and its `detach` are one cell, as they are one memory in torch. `family`: the cells whose memory torch would share.
+    """
+
+    __slots__ = ("_shared", "public", "session", "family", "__weakref__")
+
+    def __init__(self, session: Session, shared: Shared | None = None, public: torch.Tensor | None = None):
+        self._shared, self.public, self.session, self.family = shared, public, session, None
+
+    @property
+    def shared(self) -> Shared:
+        if self._shared is None:
+            self._shared = constant_shares(self.public, self.session)
+        return self._shared
+
+    def write(self, shared: Shared):
+        """Another value takes the place of this one; a persistent mask that hid the old one is left behind, never used again."""
+        self._shared, self.public = Shared(tuple(s.like(s.data) for s in shared.shares)), None
+
+    def join(self, base: "Cell"):
+        """From now on this cell is a view of `base`."""
+        if base.family is None:
+            base.family = weakref.WeakSet((base,))
+        self.family = base.family
+        self.family.add(self)
+
+
 class SecretTensor(torch.Tensor):
     """A secret tensor: float32 for fixed-point values, int64 for integers, bool for the results of comparisons.
 
-    `shared` holds the shares of the parties in this process, `session` is the one that it belongs to.
+    `shared` holds the shares of the parties in this process, `session` is the one that it belongs to. A tensor that torch makes
+    up on the way (`torch.zeros_like(x)`, the 1 that `backward()` begins with) has a `public` value and costs nothing.
     """
 
     @staticmethod
-    def __new__(cls, shared: Shared, session: Session):
-        share = shared.shares[0]
-        dtype = torch.bool if isinstance(share, BShare) else torch.float32 if share.ring.frac else torch.int64
-        data = share.data
-        return torch.Tensor._make_wrapper_subclass(
+    def __new__(cls, shared: Shared | None, session: Session, *, cell: Cell | None = None):
+        cell = cell or Cell(session, shared)
+        if cell.public is None:
+            share = cell.shared.shares[0]
+            dtype = torch.bool if isinstance(share, BShare) else torch.float32 if share.ring.frac else torch.int64
+            data = share.data
+        else:
+            data, dtype = cell.public, _kind(cell.public)
+        out = torch.Tensor._make_wrapper_subclass(
             cls, data.shape, strides=data.stride(), storage_offset=data.storage_offset(), dtype=dtype,
             device="cpu" if data.is_meta else data.device,
         )  # fmt: skip
+        out.cell = cell
+        return out
 
-    def __init__(self, shared: Shared, session: Session):
-        self.shared, self.session, self.is_window = shared, session, False
+    def __init__(self, shared: Shared | None, session: Session, *, cell: Cell | None = None):
+        self.session = session
+
+    @classmethod
+    def constant(cls, value, session: Session) -> "SecretTensor":
+        """Public numbers in the guise of a secret. Costs nothing, hides nothing."""
+        value = torch.as_tensor(value)
+        return cls(None, session, cell=Cell(session, public=value.to(_kind(value))))
+
+    @property
+    def shared(self) -> Shared:
+        return self.cell.shared
+
+    @property
+    def public(self) -> torch.Tensor | None:
+        return self.cell.public
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        row = TABLE.get(func)
-        if row is None:
-            name = str(func).removeprefix("aten.")
-            raise NotImplementedError(
-                f"torch operator aten.{name} has no row for secret tensors ({_shapes(args)}): add one in mpckit/aten, "
-                "or compose the step from operators that have one (`mpckit.aten.TABLE` lists them)"
-            )
-        session = next(_secrets((*args, *(kwargs or {}).values()))).session
+        kwargs = kwargs or {}
+        secrets = list(_secrets((*args, *kwargs.values())))
+        session = secrets[0].session
+        if any(x.public is not None for x in secrets):
+            keep = args[0] if func._schema.is_mutable else None
+            args, kwargs = (replace(v, lambda x: x.public if x.public is not None and x is not keep else x) for v in (args, kwargs))
+            if not any(_secrets((*args, *kwargs.values()))):
+                return replace(_on_public(func, args, kwargs), lambda x: cls.constant(x, session), torch.Tensor)
         with session.meter.scope(func.overloadpacket.__name__):
-            return row(*args, **(kwargs or {}))
+            out = _answer(func, args, kwargs, session)
+        if func.is_view and isinstance(args[0], SecretTensor):
+            for view in _secrets(out if isinstance(out, (list, tuple)) else (out,)):
+                if view.cell is not args[0].cell:
+                    view.cell.join(args[0].cell)
+        return out
 
     # ---- what leaves the secret world -----------------------------------------------------------------------------------
 
     def reveal(self, to: int | None = None) -> torch.Tensor:
         """The plaintext tensor, for everyone or for party `to` alone; a meta tensor where this process may not learn it."""
-        self._same_session()
+        if Session.current() is not self.session:
+            raise SecretError("this secret belongs to another session; share it again in this one")
+        if to is not None and not 0 <= to < self.session.parties:
+            raise ValueError(f"party {to} is none of the parties 0 to {self.session.parties - 1}")
         value = self.session.open(self.shared, to)
         if value.dtype == torch.bool:
             return value
-        ring = self.shared.shares[0].ring
         if value.is_meta:
             return torch.empty(value.shape, dtype=self.dtype, device="meta")
-        return ring.decode(value, self.dtype)
-
-    def _same_session(self):
-        if Session.current() is not self.session:
-            raise SecretError("this secret belongs to another session; share it again in this one")
+        return self.shared.shares[0].ring.decode(value, self.dtype)
 
     def _refuse(self, what, instead):
         raise SecretError(f"{what} of a secret tensor {tuple(self.shape)}: {instead}")
@@ -93,6 +150,9 @@ class SecretTensor(torch.Tensor):
 
     __index__ = __complex__ = __int__
 
+    def __contains__(self, element):
+        self._refuse("`in`", "use (x == element).any(), which stays secret")
+
     def __iter__(self):
         return iter(self.unbind(0))
 
@@ -109,10 +169,11 @@ class SecretTensor(torch.Tensor):
         self._refuse("pickling", "a share belongs to its session; reveal the result, or share the plaintext again where it is needed")
 
     def __deepcopy__(self, memo):
-        out = memo[id(self)] = SecretTensor(self.shared, self.session)
-        if self.requires_grad:
-            out.requires_grad_()
-        return out
+        out = memo[id(self)] = SecretTensor(None, self.session, cell=Cell(self.session, self.cell._shared, self.public))
+        return out.requires_grad_(self.requires_grad)
+
+
+# ---- making secrets --------------------------------------------------------------------------------------------------------
 
 
 def secret(value, owner: int) -> SecretTensor:
@@ -131,7 +192,67 @@ def secret(value, owner: int) -> SecretTensor:
 
 
 def reveal(x: SecretTensor, to: int | None = None) -> torch.Tensor:
+    """As `x.reveal(to)`."""
     return x.reveal(to)
+
+
+INFINITY = 2.0**20  # what stands for ±inf, and for a float's lowest number: masked scores that any softmax takes for zero
+
+
+def constant_shares(public: torch.Tensor, session: Session) -> Shared:
+    """Party 0 holds the value, the others hold zero."""
+    public = public.to("meta") if session.meta else public
+    ring = session.ring.at(session.ring.frac if public.is_floating_point() else 0)
+    if public.dtype == torch.bool:
+        return Shared(tuple(BShare(public if p == 0 else torch.zeros_like(public), p) for p in session.here))
+    if public.is_floating_point():
+        public = torch.where(public.abs() >= torch.finfo(public.dtype).max, INFINITY * public.sign(), public)
+    encoded = ring.encode(public)
+    return Shared(tuple(AShare(encoded if p == 0 else torch.zeros_like(encoded), p, ring) for p in session.here))
+
+
+# ---- operators -------------------------------------------------------------------------------------------------------------
+
+
+def _answer(func, args, kwargs, session):
+    handler = on_missing.get()
+    try:
+        return _row_or_definition(func, args, kwargs)
+    except NotImplementedError as error:
+        if handler is None or "meta" in str(error):  # so torch says that a program asked a shape for its value
+            raise
+        return handler(func, args, kwargs, session)
+
+
+def _row_or_definition(func, args, kwargs):
+    """A row; or torch's own definition by other operators; or an error that says what is missing."""
+    if (row := TABLE.get(func)) is not None:
+        return row(*args, **kwargs)
+    if (out := func.decompose(*args, **kwargs)) is not NotImplemented:
+        return out
+    if (definition := torch._decomp.decomposition_table.get(func)) is not None:
+        return definition(*args, **kwargs)
+    raise NotImplementedError(
+        f"torch operator {func} has no row for secret tensors ({describe((*args, *kwargs.values()))}): add one in mpckit/aten, "
+        "or compose the step from operators that have one (`mpckit.aten.TABLE` lists them)"
+    )
+
+
+def _on_public(func, args, kwargs):
+    """All operands are public: torch computes. Some may be shapes only (a dry run), then all are."""
+    tensors = [t for v in (*args, *kwargs.values()) for t in (v if isinstance(v, (list, tuple)) else (v,)) if isinstance(t, torch.Tensor)]
+    if any(t.is_meta for t in tensors):
+        args = replace(args, lambda t: t.to("meta"), torch.Tensor)
+        kwargs = replace(kwargs, lambda t: t.to("meta"), torch.Tensor)
+    return func(*args, **kwargs)
+
+
+def replace(value, change, kind=SecretTensor):
+    if isinstance(value, kind):
+        return change(value)
+    if type(value) is dict:
+        return {k: replace(v, change, kind) for k, v in value.items()}
+    return type(value)(replace(v, change, kind) for v in value) if type(value) in (list, tuple) else value
 
 
 def _secrets(values):
@@ -142,5 +263,10 @@ def _secrets(values):
             yield from _secrets(v)
 
 
-def _shapes(args):
-    return ", ".join(f"{'secret' if isinstance(a, SecretTensor) else 'public'} {list(a.shape)}" for a in args if isinstance(a, torch.Tensor))
+def describe(args):
+    tensors = (t for v in args for t in (v if isinstance(v, (list, tuple)) else (v,)) if isinstance(t, torch.Tensor))
+    return ", ".join(f"{'secret' if isinstance(t, SecretTensor) else 'public'} {list(t.shape)}" for t in tensors)
+
+
+def _kind(value: torch.Tensor) -> torch.dtype:
+    return torch.bool if value.dtype == torch.bool else torch.float32 if value.is_floating_point() else torch.int64

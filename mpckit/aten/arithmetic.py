@@ -5,26 +5,11 @@ import math
 import torch
 
 from .. import kernels
-from ..runtime.session import Shared
 from ..tensor import SecretTensor
-from .table import call, constant, fixed_point, is_bits, is_float, is_secret, local, numbers, row, to_unit, unit
+from .table import alike, apply, beside, both, call, each, fixed_point, is_bits, is_float, is_secret, local, numbers, row, to_unit, unit
 
 SIGNIFICANT = 20  # bits of a public factor: what a product of size 10^6 leaves room for
-FRACTION = 26  # bits behind the point of a public tensor: its size must not decide what is drawn, or a plan would need its values
-
-
-def aligned(x, y):
-    """Two operands as secrets of one unit. A public one is held by party 0 alone, so that adding it costs no message."""
-    x, y = (v if is_secret(v) else constant(v, other) for v, other in ((x, y), (y, x)))
-    if is_float(x) or is_float(y):
-        return fixed_point(x), fixed_point(y)
-    return numbers(x), numbers(y)
-
-
-def both(operator, x, y):
-    """`operator` on the shares of two secrets; no message."""
-    pairs = zip(x.shared.shares, y.shared.shares)
-    return SecretTensor(Shared(tuple(a.like(operator(a.data, b.data)) for a, b in pairs)), x.session)
+FRACTION = 26  # bits behind the point of a public tensor: fixed, since its size must not decide what is drawn
 
 
 # ---- sums ------------------------------------------------------------------------------------------------------------------
@@ -32,12 +17,12 @@ def both(operator, x, y):
 
 @row("add.Tensor", "add.Scalar")
 def add(x, y, alpha=1):
-    return both(torch.add, *aligned(x, y if alpha == 1 else mul(y, alpha)))
+    return both(torch.add, *alike(x, y if alpha == 1 else mul(y, alpha)))
 
 
 @row("sub.Tensor", "sub.Scalar")
 def sub(x, y, alpha=1):
-    return both(torch.sub, *aligned(x, y if alpha == 1 else mul(y, alpha)))
+    return both(torch.sub, *alike(x, y if alpha == 1 else mul(y, alpha)))
 
 
 @row("rsub.Tensor", "rsub.Scalar")
@@ -62,55 +47,52 @@ def mul(x, y):
     suite = x.session.suite
     if is_bits(x) or is_bits(y):
         return call(suite.and_, x, y) if is_bits(x) and is_bits(y) else call(suite.select, *((x, y) if is_bits(x) else (y, x)))
-    return fixed_point_again(call(suite.square, x) if x is y else call(suite.mul, x, y))
+    return home(call(suite.square, x) if x is y else call(suite.mul, x, y))
 
 
-def fixed_point_again(product):
+@row("square")
+def square(x):
+    return mul(numbers(x), numbers(x)) if is_bits(x) else mul(x, x)
+
+
+def home(product: SecretTensor) -> SecretTensor:
     """Where both factors had a fraction, the product has one of twice the length: truncate."""
     return to_unit(product, min(unit(product), product.session.ring.frac))
 
 
 def times_public(operator, x, y):
     """operator(x, y) for a public y and an operator linear in x: integers cost no message, fractions one truncation."""
-    x = numbers(x)
     if not is_float(y):
-        return local(x, operator, y)
-    if isinstance(y, torch.Tensor) and y.dim() > 0:
-        whole = torch.round(y.double())
-        parts = [(whole.to(torch.int64), 0), (torch.round((y.double() - whole) * 2.0**FRACTION).to(torch.int64), FRACTION)]
-        if not whole.is_meta and not whole.any():
-            parts = parts[1:]
+        return local(numbers(x), operator, beside(x, y))
+    if is_bits(x):
+        return _scaled(operator, numbers(x), beside(x, x.session.ring.encode(y)), x.session.ring.frac)
+    x = fixed_point(x)
+    if isinstance(y, torch.Tensor):
+        whole, y = torch.round(y.double()), y.double()
+        parts = [(whole.long(), 0), (torch.round((y - whole) * 2.0**FRACTION).long(), FRACTION)]
+        parts = parts if whole.is_meta or whole.any() else parts[1:]  # local work saved; messages stay as planned
     else:
-        parts = short(float(y), 62 - unit(x))
-    terms = [rescaled(local(x, operator, factor), unit(x), frac) for factor, frac in parts]
-    return terms[0] if len(terms) == 1 else both(torch.add, *terms)
+        parts = short(y, 62 - unit(x))
+    first, *rest = (fixed_point(_scaled(operator, x, beside(x, factor), frac)) for factor, frac in parts)
+    return both(torch.add, first, rest[0]) if rest else first
 
 
-def rescaled(x, was, extra):
-    """x, whose unit has just grown by `extra` bits, in the session's unit."""
-    shares = (s.like(s.data, was + extra) for s in x.shared.shares)
-    return fixed_point(SecretTensor(Shared(tuple(shares)), x.session))
+def _scaled(operator, x, factor, frac):
+    """operator(x, factor · 2^-frac), in a unit finer by `frac`."""
+    return each(x, lambda s: s.like(operator(s.data, factor), s.frac + frac))
 
 
 def short(value: float, most: int) -> list[tuple[int, int]]:
     """A number as [(m, e), …] with value ≈ Σ m·2^-e: its whole part, and a rest of few bits. A dyadic number is exact and its e small."""
     whole = round(value)
     rest = value - whole
-    parts = [(whole, 0)] if whole or not rest else []
-    if rest:
-        frac = min(SIGNIFICANT - math.frexp(rest)[1], most)
-        factor = round(math.ldexp(rest, frac))
-        while factor and factor % 2 == 0:
-            factor, frac = factor // 2, frac - 1
-        parts += [(factor, frac)] if factor or not parts else []
-    return parts
-
-
-@row("div.Tensor", "div.Scalar")
-def div(x, y):
-    if is_secret(y):
-        raise NotImplementedError("division by a secret")
-    return mul(x, 1 / y)
+    if not rest:
+        return [(whole, 0)]
+    frac = min(SIGNIFICANT - math.frexp(rest)[1], most)
+    factor = round(math.ldexp(rest, frac))
+    while factor and factor % 2 == 0:
+        factor, frac = factor // 2, frac - 1
+    return [(whole, 0), (factor, frac)] if whole and factor else [(factor, frac) if factor else (whole, 0)]
 
 
 @row("mm", "bmm")
@@ -119,10 +101,9 @@ def mm(x, y):
 
 
 def bilinear(name, kernel, x, y, *args):
-    """A matrix product or a convolution, by secret or public factors in either place."""
+    """A matrix product or a convolution, of a secret and a secret or public factor in either place."""
     if is_secret(x) and is_secret(y):
-        x, y = numbers(x), numbers(y)
-        return fixed_point_again(call(getattr(x.session.suite, name), x, y, *args))
+        return home(call(getattr(x.session.suite, name), numbers(x), numbers(y), *args))
     if is_secret(x):
         return times_public(lambda a, b: kernel(a, b, *args), x, y)
     return times_public(lambda b, a: kernel(a, b, *args), y, x)
@@ -132,3 +113,66 @@ def bilinear(name, kernel, x, y, *args):
 def addmm(bias, x, y, beta=1, alpha=1):
     product = mm(x, y)
     return add(product if alpha == 1 else mul(product, alpha), bias if beta == 1 else mul(bias, beta))
+
+
+@row("mv", "dot", "vdot")
+def dot(x, y):
+    out = mm(x.reshape(-1, x.shape[-1]), y.unsqueeze(-1))
+    return out.reshape(x.shape[:-1])
+
+
+@row("addmv")
+def addmv(bias, x, y, beta=1, alpha=1):
+    return add(mul(dot(x, y), alpha), mul(bias, beta))
+
+
+# ---- quotients and powers ----------------------------------------------------------------------------------------------------
+
+
+@row("div.Tensor", "div.Scalar")
+def div(x, y):
+    if is_secret(y):
+        return mul(x, reciprocal(y))
+    return mul(x, 1 / (y.double() if isinstance(y, torch.Tensor) else y))
+
+
+@row("div.Tensor_mode", "div.Scalar_mode")
+def div_mode(x, y, rounding_mode=None):
+    return div(x, y) if rounding_mode is None else {"floor": torch.floor, "trunc": torch.trunc}[rounding_mode](div(x, y))
+
+
+@row("reciprocal")
+def reciprocal(x):
+    return apply("reciprocal", x)
+
+
+@row("pow.Tensor_Scalar")
+def power(x, exponent):
+    """Integer powers by squaring; ±½ by a root; others by exp and log, for positive x."""
+    if float(exponent).is_integer():
+        exponent = int(exponent)
+        if exponent < 0:
+            return power(reciprocal(x), -exponent)
+        if exponent == 0:
+            return SecretTensor.constant(torch.ones(x.shape, dtype=x.dtype), x.session)
+        half = power(x, exponent // 2) if exponent > 1 else None
+        even = square(half) if half is not None else None
+        return even if exponent % 2 == 0 else x if even is None else mul(even, x)
+    if abs(exponent) == 0.5:
+        return apply("sqrt" if exponent > 0 else "rsqrt", x)
+    return apply("exp", mul(apply("log", x), exponent))
+
+
+@row("pow.Scalar")
+def power_of(base, x):
+    return apply("exp", mul(x, math.log(base)))
+
+
+@row("pow.Tensor_Tensor")
+def power_tensor(x, y):
+    return apply("exp", mul(apply("log", x) if is_secret(x) else torch.log(x), y))
+
+
+@row("abs")
+def absolute(x):
+    return apply("absolute", x)

@@ -1,11 +1,13 @@
-"""Rows of layers: convolution, pooling, normalisation, activations."""
+"""Rows of layers: convolution and normalisation."""
 
-import torch
-import torch.nn.functional as F
+import weakref
+from typing import NamedTuple
 
 from .. import kernels
-from .arithmetic import add, bilinear
-from .table import call, each, numbers, row
+from ..tensor import SecretError, SecretTensor
+from .arithmetic import add, bilinear, mul, sub
+from .reduce import mean, square
+from .table import apply, become, is_secret, row
 
 
 @row("convolution")
@@ -13,49 +15,91 @@ def convolution(x, w, bias, stride, padding, dilation, transposed, output_paddin
     if transposed:
         raise NotImplementedError("a transposed convolution has no row: upsample (nn.Upsample) and convolve instead")
     if len(stride) > 2:
-        raise NotImplementedError("convolution over one or two spatial dimensions; three have no kernel yet")
+        raise NotImplementedError("a convolution over three spatial dimensions has no row: one and two have")
     out = bilinear("conv", kernels.conv, x, w, tuple(stride), tuple(padding), tuple(dilation), groups)
-    return out if bias is None else add(out, bias.view(-1, *[1] * len(stride)))
+    return out if bias is None else add(out, bias.reshape(-1, *[1] * len(stride)))
 
 
-@row("relu")
-def relu(x):
-    return call(x.session.suite.relu, x)
+# ---- normalisation -----------------------------------------------------------------------------------------------------------
 
 
-# ---- pooling ---------------------------------------------------------------------------------------------------------------
+class Folded(NamedTuple):
+    """A batch norm's statistics and weights as one factor and one summand, as long as its `sources` keep the values they had."""
+
+    factor: SecretTensor
+    summand: SecretTensor
+    eps: float
+    sources: list
+
+    @staticmethod
+    def of(factor, summand, eps, sources):
+        return Folded(factor, summand, eps, [None if s is None else s.shared for s in sources])
+
+    def holds(self, eps, *now) -> bool:
+        return eps == self.eps and all((a is None and b is None) or (is_secret(a) and a.shared is b) for a, b in zip(now, self.sources))
 
 
-@row("max_pool2d_with_indices")
-def max_pool(x, kernel, stride=(), padding=(0,), dilation=(1,), ceil_mode=False):
-    """One dimension after the other: 4 comparisons instead of 8 for a 3×3 window, in as many rounds."""
-    spatial = 2
-    kernel, stride, padding, dilation = (list(v) * (spatial // len(v)) for v in (kernel, stride or kernel, padding, dilation))
-    for i in range(spatial):
-        x = _max_along(x, i - spatial, kernel[i], stride[i], padding[i], dilation[i], ceil_mode)
-    return x, torch.empty(x.shape, dtype=torch.int64, device="meta")  # nobody knows where the maxima are
+FOLDED = weakref.WeakKeyDictionary()  # the cell of a running variance → Folded
 
 
-def _max_along(x, dim, kernel, stride, padding, dilation, ceil_mode):
-    size, span = x.shape[dim], dilation * (kernel - 1) + 1
-    steps = size + 2 * padding - span
-    count = (-(-steps // stride) if ceil_mode else steps // stride) + 1
-    if ceil_mode and (count - 1) * stride >= size + padding:  # a window must begin inside
-        count -= 1
-    after = max((count - 1) * stride + span - padding - size, 0)
-    lowest = -(1 << (x.shared.shares[0].bits - 2))  # loses against every number, and their difference still fits the ring
-
-    def windows(share):
-        data = _padded(share.data, dim, padding, after, lowest if share.first else 0)
-        return share.like(torch.stack([_every(data, dim, k * dilation, stride, count) for k in range(kernel)], -1))
-
-    return call(x.session.suite.reduce_max, each(numbers(x), windows))
+def _channels(v, x):
+    """A vector, one number for each channel of x [N, C, …]."""
+    return v if v is None else v.reshape(-1, *[1] * (x.dim() - 2))
 
 
-def _padded(data, dim, before, after, value):
-    return F.pad(data, (0, 0) * (-1 - dim) + (before, after), value=value) if before or after else data
+def batch_norm(x, weight, bias, mean_, var, eps):
+    """With known statistics. `nn.private` has the owner fold them into one factor and one summand, once per model."""
+    folded = FOLDED.get(var.cell) if is_secret(var) else None
+    if folded and folded.holds(eps, weight, bias, mean_, var):
+        factor, summand = folded.factor, folded.summand
+    else:
+        factor = (var + eps).rsqrt() if not is_secret(var) else apply("rsqrt", add(var, eps))
+        factor = factor if weight is None else mul(factor, weight)
+        summand = mul(factor, -mean_)
+        summand = summand if bias is None else add(summand, bias)
+    return add(mul(x, _channels(factor, x)), _channels(summand, x))
 
 
-def _every(data, dim, start, step, count):
-    """`count` entries of a dimension, from `start` on, `step` apart."""
-    return data.movedim(dim, -1)[..., start : start + step * (count - 1) + 1 : step].movedim(-1, dim)
+@row("_native_batch_norm_legit_no_training")
+def batch_norm_inference(x, weight, bias, mean_, var, momentum, eps):
+    return batch_norm(x, weight, bias, mean_, var, eps), x.new_empty(0), x.new_empty(0)
+
+
+@row("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit.no_stats", "_native_batch_norm_legit_functional")
+def native_batch_norm(x, weight, bias, *rest):
+    *statistics, training, momentum, eps = rest
+    if not training:
+        return batch_norm_inference(x, weight, bias, *statistics, momentum, eps)
+    dims = [d for d in range(x.dim()) if d != 1]
+    center = mean(x, dims, True)
+    spread = mean(square(sub(x, center)), dims, True)
+    scale = apply("rsqrt", add(spread, eps))
+    out = mul(sub(x, center), scale)
+    out = out if weight is None else mul(out, _channels(weight, x))
+    out = out if bias is None else add(out, _channels(bias, x))
+    count = x.numel() // x.shape[1]
+    for running, new in zip(statistics, (center, mul(spread, count / max(count - 1, 1)))):
+        if running is not None:
+            if not is_secret(running):
+                raise SecretError("running statistics of secret data must be secret too: make the model private, mk.private(model, owner)")
+            become(running, add(mul(running, 1 - momentum), mul(new.reshape(-1), momentum)))
+    return out, center.reshape(-1), scale.reshape(-1)
+
+
+@row("native_layer_norm")
+def layer_norm(x, shape, weight, bias, eps):
+    dims = list(range(x.dim() - len(shape), x.dim()))
+    center = mean(x, dims, True)
+    scale = apply("rsqrt", add(mean(square(sub(x, center)), dims, True), eps))
+    out = mul(sub(x, center), scale)
+    out = out if weight is None else mul(out, weight)
+    return out if bias is None else add(out, bias), center, scale
+
+
+@row("native_group_norm")
+def group_norm(x, weight, bias, n, channels, size, groups, eps):
+    out, center, scale = layer_norm(x.reshape(n, groups, -1), [channels * size // groups], None, None, eps)
+    out = out.reshape(x.shape)
+    out = out if weight is None else mul(out, _channels(weight, x))
+    return out if bias is None else add(out, _channels(bias, x)), center.reshape(n, groups), scale.reshape(n, groups)
+

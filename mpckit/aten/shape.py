@@ -1,150 +1,182 @@
-"""Rows that move elements and add them up. All local: linear maps commute with taking shares apart."""
+"""Rows that move elements. All local: linear maps commute with taking a secret apart."""
 
 import torch
 
-from ..tensor import SecretTensor
-from .table import constant, fixed_point, is_bits, is_secret, local, numbers, overload, row, session_of
+from ..runtime.session import Shared
+from ..tensor import Cell, SecretError, SecretTensor
+from .table import alike, aten, beside, both, each, fixed_point, is_float, is_secret, local, numbers, overload, row, secret_form, session_of
 
-VIEWS = """
-    t view _unsafe_view reshape alias detach _reshape_alias transpose.int permute expand unsqueeze squeeze squeeze.dim squeeze.dims
-    slice.Tensor select.int narrow diagonal unfold as_strided movedim.int swapaxes
-""".split()
+# A persistent mask follows a view: the dealer repeats these on its copy.
+VIEWS = "t transpose.int permute expand unsqueeze squeeze squeeze.dim squeeze.dims slice.Tensor select.int diagonal unfold as_strided"
 MOVES = """
-    flip roll repeat index_select gather tril triu constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d
-    replication_pad2d index.Tensor pixel_shuffle pixel_unshuffle im2col col2im upsample_nearest1d upsample_nearest2d
-    channel_shuffle rot90 diag_embed trace slice_backward select_backward unfold_backward diagonal_backward
-    embedding take masked_select upsample_nearest1d.vec upsample_nearest2d.vec
-""".split()
+    flip roll repeat index_select gather tril triu index.Tensor pixel_shuffle pixel_unshuffle channel_shuffle rot90 diag_embed take
+    slice_backward select_backward unfold_backward diagonal_backward embedding repeat_interleave.self_int
+"""
+LISTS = "unbind.int split.Tensor split_with_sizes split_with_sizes_copy split.default"
+# torch has these for floating point only: they say where each element comes from by moving the element numbers.
+NUMBERED = """
+    reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d upsample_nearest1d upsample_nearest2d im2col
+"""
+# One secret into another, at public places; here stands which argument is the second.
+PLACES = {
+    "slice_scatter": 1, "select_scatter": 1, "diagonal_scatter": 1, "index_put": 2, "index_add": 3, "index_copy": 3, "scatter.src": 3,
+    "scatter_add": 3, "as_strided_scatter": 1,
+}  # fmt: skip
+MEMORY = {"memory_format", "layout", "pin_memory", "implicit"}
 
 
-def _register(names, is_window):
-    for name in names:
-        try:
-            operator = overload(name)
-        except AttributeError:  # not in this torch release
-            continue
-
-        def move(x, *args, _operator=operator, **kwargs):
-            refuse_secret_index(_operator, x, args)
-            out = local(x, _operator, *args, **{k: v for k, v in kwargs.items() if k not in ("memory_format", "layout")})
-            out.is_window = is_window
-            return out
-
-        row(name)(move)
+def _register(names: str, answer):
+    for name in names.split():
+        row(name)(lambda *args, _operator=overload(name), **kwargs: answer(_operator, *args, **kwargs))
 
 
-def refuse_secret_index(operator, x, args):
-    if not is_secret(x) or any(is_secret(a) for a in args):
-        raise TypeError(
-            f"{operator}: the index must be public and the data secret; look a secret index up with a one-hot product "
-            "((index[..., None] == torch.arange(k)) @ data)"
+def view(operator, x, *args, **kwargs):
+    return local(x, operator, *args, **{k: v for k, v in kwargs.items() if k not in MEMORY})
+
+
+def move(operator, x, *args, **kwargs):
+    args = public_index(operator, x, args)
+    return local(x, lambda data: operator(data, *args, **kwargs))
+
+
+def public_index(operator, x, args):
+    """The other arguments, indices where the shares are; refuses secret ones."""
+    if not is_secret(x) or any(is_secret(a) for v in args for a in (v if isinstance(v, (list, tuple)) else (v,))):
+        raise SecretError(
+            f"{operator}: the index must be public and the data secret; look a secret index up with a one-hot product, "
+            "(index[..., None] == torch.arange(k)).float() @ data"
         )
+    return [beside(x, a) for a in args]
 
 
-_register(VIEWS, is_window=True)
-_register(MOVES, is_window=False)
+def take_apart(operator, x, *args, **kwargs):
+    columns = zip(*([s.like(part) for part in operator(s.data, *args, **kwargs)] for s in x.shared.shares))
+    return [SecretTensor(Shared(tuple(column)), x.session) for column in columns]
 
 
-@row("clone", "contiguous", "lift_fresh_copy")
+def renumber(operator, x, *args, **kwargs):
+    def moved(data):
+        places = torch.arange(1, data.numel() + 1, dtype=torch.float64, device=data.device).view(data.shape)
+        places = operator(places, *args, **kwargs).long()  # 0: padding
+        return torch.cat((data.new_zeros(1), data.reshape(-1)))[places]
+
+    return local(x, moved)
+
+
+_register(VIEWS, view)
+_register(MOVES, move)
+_register(LISTS, take_apart)
+_register(NUMBERED, renumber)
+
+
+@row("view", "_unsafe_view", "_reshape_alias")
+def reshape(x, shape, *_):
+    return local(x, aten.reshape.default, shape)
+
+
+@row("detach", "alias", "lift_fresh")
+def detach(x):
+    return SecretTensor(None, x.session, cell=x.cell)
+
+
+@row("clone", "lift_fresh_copy")
 def clone(x, **_):
-    return local(x, torch.clone)
+    return local(x, aten.clone.default)
 
 
-@row("_to_copy", "to.dtype")
+@row("copy")
+def copy(x, source, non_blocking=False):
+    return secret_form(source, session_of(x, source)).expand(x.shape)
+
+
+@row("col2im")
+def col2im(x, size, kernel, dilation, padding, stride):
+    def summed(data):
+        lead = data.shape[: data.dim() - 2]
+        count = data.shape[-2] // (kernel[0] * kernel[1]) * size[0] * size[1]
+        places = torch.arange(1, count + 1, dtype=torch.float64, device=data.device).view(1, -1, *size)
+        places = aten.im2col(places, kernel, dilation, padding, stride).long().reshape(-1)
+        rows = data.reshape(lead.numel(), -1)
+        out = rows.new_zeros(rows.shape[0], count + 1).index_add(1, places, rows)[:, 1:]
+        return out.reshape(*lead, -1, *size)
+
+    return local(numbers(x), summed)
+
+
+@row("constant_pad_nd")
+def constant_pad(x, pad, value=0):
+    if value == 0:
+        return local(x, lambda data: aten.constant_pad_nd(data, pad, 0))
+    fill = x.session.ring.at(x.shared.shares[0].frac).encode(value).item()  # party 0 alone holds the constant
+    return each(x, lambda s: s.like(aten.constant_pad_nd(s.data, pad, fill if s.first else 0)))
+
+
+@row("_to_copy")
 def to_copy(x, dtype=None, **_):
-    if dtype is None or dtype == x.dtype:
-        return local(x, torch.clone)
+    if dtype is None or dtype == x.dtype or (dtype.is_floating_point and is_float(x)):
+        return clone(x)
     if dtype == torch.bool:
-        from .compare import nonzero
-
-        return nonzero(x)
+        return torch.ne(x, 0)
     if dtype.is_floating_point:
         return fixed_point(x)
-    if x.dtype.is_floating_point:
-        raise TypeError("a fixed-point secret has no cheap integer part; use torch.floor(x) first, or reveal it")
-    return numbers(x)
+    if is_float(x):
+        raise SecretError("a fixed-point secret has no integer part without a protocol; use torch.floor or torch.trunc, or reveal it")
+    return clone(numbers(x))
 
 
-def _register_lists(names):
-    for name in names:
-        operator = overload(name)
+def _register_places():
+    for name, at in PLACES.items():
 
-        def take_apart(x, *args, _operator=operator, **kwargs):
-            parts = [_operator(s.data, *args, **kwargs) for s in x.shared.shares]
-            shares = [[s.like(p) for p in part] for s, part in zip(x.shared.shares, parts)]
-            out = [SecretTensor(type(x.shared)(tuple(column)), x.session) for column in zip(*shares)]
-            for o in out:
-                o.is_window = True
-            return out
+        def put(x, *args, _operator=overload(name), _at=at - 1, **kwargs):
+            x, source = alike(x, args[_at])
+            args = public_index(_operator, x, [None if i == _at else a for i, a in enumerate(args)])
+            return both(lambda a, b: _operator(a, *(b if i == _at else v for i, v in enumerate(args)), **kwargs), x, source)
 
-        row(name)(take_apart)
+        row(name)(put)
 
 
-_register_lists(["unbind.int", "split.Tensor", "split_with_sizes", "chunk"])
+_register_places()
 
 
-def _alike(tensors):
-    """Public ones become secret in form; all bits, or all numbers, of one unit."""
-    like = next(t for t in tensors if is_secret(t))
-    tensors = [t if is_secret(t) else constant(t, like) for t in tensors]
-    if all(is_bits(t) for t in tensors):
-        return tensors
-    if any(t.dtype.is_floating_point for t in tensors):
-        return [fixed_point(t) for t in tensors]
-    return [numbers(t) for t in tensors]
+@row("cat")
+def cat(tensors, dim=0):
+    return _join(torch.cat, [t for t in tensors if t.dim() != 1 or t.numel()] or tensors, dim)  # torch ignores [0]
 
 
-def _join(operator):
-    def join(tensors, dim=0):
-        tensors = _alike(tensors)
-        session = session_of(*tensors)
-        columns = zip(*(t.shared.shares for t in tensors))
-        return SecretTensor(type(tensors[0].shared)(tuple(c[0].like(operator([s.data for s in c], dim)) for c in columns)), session)
-
-    return join
+@row("stack")
+def stack(tensors, dim=0):
+    return _join(torch.stack, tensors, dim)
 
 
-row("cat")(_join(torch.cat))
-row("stack")(_join(torch.stack))
+def _join(operator, tensors, dim):
+    if not all(t.dtype == torch.bool for t in tensors):
+        tensors = alike(*tensors)
+    session = session_of(*tensors)
+    columns = zip(*(secret_form(t, session).shared.shares for t in tensors))
+    return SecretTensor(Shared(tuple(c[0].like(operator([s.data for s in c], dim)) for c in columns)), session)
 
 
-# ---- sums --------------------------------------------------------------------------------------------------------------------
+# ---- public tensors of a secret's shape --------------------------------------------------------------------------------------
 
 
-@row("sum", "sum.dim_IntList")
-def sum_(x, dim=None, keepdim=False, dtype=None):
-    dims = list(range(x.dim())) if dim is None or len(dim) == 0 else list(dim)
-    return local(numbers(x), torch.sum, dims, keepdim) if dims else local(numbers(x), torch.clone)
+def _like(operator, x, *args, dtype=None, **_):
+    """Public, but in the guise of a secret: an optimizer's state begins so, and becomes secret in place."""
+    shape = [] if "new_" in operator.name() else [torch.empty(x.shape, dtype=x.dtype)]
+    made = operator(*shape, *args, dtype=dtype) if shape else operator(torch.empty(0, dtype=x.dtype), *args, dtype=dtype)
+    return SecretTensor(None, x.session, cell=Cell(x.session, public=made))
 
 
-@row("cumsum")
-def cumsum(x, dim, dtype=None):
-    return local(numbers(x), torch.cumsum, dim)
+_register("new_zeros zeros_like new_ones ones_like full_like new_full", _like)
 
 
-@row("index_put", "index_put_")
-def index_put(x, indices, values, accumulate=False):
-    raise TypeError("index assignment on a secret tensor is not in place here; build the result with torch.where or torch.cat")
+@row("empty_like", "new_empty", "new_empty_strided")
+def empty_like(x, size=None, *_, dtype=None, **__):
+    return SecretTensor.constant(torch.zeros(x.shape if size is None else size, dtype=dtype or x.dtype), x.session)
 
 
-@row("masked_fill.Scalar", "masked_fill.Tensor")
-def masked_fill(x, mask, value):
-    from .compare import where
-
-    return where(mask, value, x)
-
-
-def _register_likes():
-    for name in "new_zeros zeros_like new_ones ones_like full_like new_full empty_like new_empty rand_like randn_like".split():
-        operator = overload(name)
-
-        def like(x, *args, _operator=operator, **kwargs):
-            data = x.shared.shares[0].data
-            shell = torch.empty(x.shape, dtype=x.dtype, device=data.device)
-            kwargs = {k: v for k, v in kwargs.items() if v is not None and k not in ("pin_memory", "memory_format", "layout", "device")}
-            return _operator(shell, *args, **kwargs)
-
-        row(name)(like)
-
-
-_register_likes()
+@row("rand_like", "randn_like", "randint_like", "bernoulli", "bernoulli.p", "native_dropout", "normal_functional", "uniform")
+def random(x, *_, **__):
+    raise SecretError(
+        "random numbers for a secret tensor: each party would draw its own; let one party draw, mk.secret(torch.rand(…), owner=0), "
+        "and put a model with dropout into evaluation mode, model.eval()"
+    )

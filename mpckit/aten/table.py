@@ -1,14 +1,14 @@
 """How rows are written: `@row("add.Tensor")` registers a function; these helpers bring operands to one unit and run protocols.
 
 Rules that all rows follow: a fixed-point result has the session's unit (a product is truncated at once); bits become integers when
-arithmetic meets them; a public operand costs no message.
+arithmetic meets them; a public operand costs no message, and its values never decide what is drawn, or a plan would need them.
 """
+
+from functools import partial
 
 import torch
 
-from ..ring import Ring
 from ..runtime.session import Session, Shared
-from ..share import AShare, BShare
 from ..tensor import TABLE, SecretError, SecretTensor
 
 aten = torch.ops.aten
@@ -22,10 +22,10 @@ def overload(name: str):
 def row(*names: str):
     """Decorator: this function answers these operators, "add.Tensor" or "relu" (for relu.default)."""
 
-    def register(function):
+    def register(answer):
         for name in names:
-            TABLE[overload(name)] = function
-        return function
+            TABLE[overload(name)] = answer
+        return answer
 
     return register
 
@@ -34,60 +34,79 @@ def is_secret(x) -> bool:
     return isinstance(x, SecretTensor)
 
 
-def session_of(*operands) -> Session:
-    return next(x.session for x in operands if is_secret(x))
-
-
-def wrap(result, session):
-    """Shared → SecretTensor, inside lists and tuples too."""
-    if isinstance(result, Shared):
-        return SecretTensor(result, session)
-    return type(result)(wrap(r, session) for r in result) if isinstance(result, (list, tuple)) else result
-
-
-def run(session: Session, protocol, *operands):
-    """Run a protocol on secret tensors (their shares) and public arguments; results are wrapped again."""
-    return wrap(session.run(protocol, *(_unwrap(o) for o in operands)), session)
-
-
-def call(protocol, *operands):
-    """`run` in the session of the first secret operand."""
-    return run(session_of(*operands), protocol, *operands)
-
-
-def _unwrap(x):
-    if is_secret(x):
-        return x.shared
-    return type(x)(_unwrap(v) for v in x) if isinstance(x, (list, tuple)) and not isinstance(x, torch.Size) else x
-
-
-def local(x: SecretTensor, view, *args, **kwargs) -> SecretTensor:
-    """Apply a linear map to every share; no message."""
-    return SecretTensor(x.shared.map(view, *args, **kwargs), x.session)
-
-
-def each(x: SecretTensor, function) -> SecretTensor:
-    """`function(share) → share` for every party here; no message."""
-    return SecretTensor(Shared(tuple(function(s) for s in x.shared.shares)), x.session)
-
-
-def numbers(x: SecretTensor) -> SecretTensor:
-    """Bits as integers 0 and 1, anything else as it is."""
-    if not is_bits(x):
-        return x
-    return run(x.session, x.session.suite.b2a, x, x.session.ring.at(0))
-
-
 def is_bits(x) -> bool:
-    return is_secret(x) and isinstance(x.shared.shares[0], BShare)
+    return is_secret(x) and x.dtype == torch.bool
 
 
 def is_float(x) -> bool:
     return x.dtype.is_floating_point if isinstance(x, torch.Tensor) else isinstance(x, float)
 
 
+# ---- running ---------------------------------------------------------------------------------------------------------------
+
+
+def session_of(*operands) -> Session:
+    return next(x.session for x in operands if is_secret(x))
+
+
+def call(protocol, *operands):
+    """Run a protocol on secret tensors and public arguments, in lists too; what it returns is secret tensors again."""
+    session = next(x for o in operands for x in (o if isinstance(o, (list, tuple)) else (o,)) if is_secret(x)).session
+    return _wrap(session.run(protocol, *(_unwrap(o) for o in operands)), session)
+
+
+def apply(name: str, x: SecretTensor, *args):
+    """A function of `protocols/functions.py`, with the session's suite, on fixed-point numbers."""
+    from ..protocols import functions
+
+    return call(partial(getattr(functions, name), x.session.suite), fixed_point(x), *args)
+
+
+def _wrap(result, session):
+    if isinstance(result, Shared):
+        return SecretTensor(result.map(torch.Tensor.contiguous), session)  # the same strides on all devices, in dry runs too
+    return type(result)(_wrap(r, session) for r in result) if isinstance(result, (list, tuple)) else result
+
+
+def _unwrap(x):
+    if is_secret(x):
+        return x.shared
+    return type(x)(_unwrap(v) for v in x) if type(x) in (list, tuple) else x
+
+
+def local(x: SecretTensor, linear, *args, **kwargs) -> SecretTensor:
+    """Apply a linear map to every share; no message. A persistent mask follows if `linear` is an aten operator that only rearranges."""
+    return SecretTensor(x.shared.map(linear, *args, **kwargs), x.session)
+
+
+def each(x: SecretTensor, change) -> SecretTensor:
+    """`change(share) → share` for every party here; no message."""
+    return SecretTensor(Shared(tuple(change(s) for s in x.shared.shares)), x.session)
+
+
+def both(operator, x, y) -> SecretTensor:
+    """`operator(data, data)`, linear in both together, on the shares of two secrets; no message."""
+    pairs = zip(x.shared.shares, y.shared.shares)
+    return SecretTensor(Shared(tuple(a.like(operator(a.data, b.data)) for a, b in pairs)), x.session)
+
+
+def beside(x: SecretTensor, value):
+    """Public tensors where the shares of x are: in a dry run all are shapes."""
+    if isinstance(value, torch.Tensor):
+        return value.to(x.shared.shares[0].data.device)
+    return [beside(x, v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+# ---- units -----------------------------------------------------------------------------------------------------------------
+
+
 def unit(x: SecretTensor) -> int:
     return x.shared.shares[0].frac
+
+
+def numbers(x: SecretTensor) -> SecretTensor:
+    """Bits as integers 0 and 1, anything else as it is."""
+    return call(x.session.suite.b2a, x, x.session.ring.at(0)) if is_bits(x) else x
 
 
 def to_unit(x: SecretTensor, frac: int) -> SecretTensor:
@@ -98,39 +117,47 @@ def to_unit(x: SecretTensor, frac: int) -> SecretTensor:
         return x
     if step > 0:
         return each(x, lambda s: s.like(s.data << step, frac))
-    return run(x.session, x.session.suite.truncate, x, -step)
+    return call(x.session.suite.truncate, x, -step)
 
 
 def fixed_point(x: SecretTensor) -> SecretTensor:
     return to_unit(x, x.session.ring.frac)
 
 
-def encode(value, like: SecretTensor) -> torch.Tensor | int:
-    """A public number or tensor as ring elements of `like`'s unit."""
-    return Ring(like.shared.shares[0].bits, unit(like)).encode(value)
+def secret_form(x, session) -> SecretTensor:
+    """A public operand in the guise of a secret one; a secret one as it is."""
+    return x if is_secret(x) else SecretTensor.constant(x, session)
 
 
-def constant(value, like: SecretTensor) -> SecretTensor:
-    """A public tensor in the guise of a secret one: party 0 holds it, the others hold zero. Costs nothing, hides nothing."""
-    value = torch.as_tensor(value)
-    session = like.session
-    ring = session.ring.at(session.ring.frac if value.is_floating_point() else 0)
-    if value.dtype == torch.bool:
-        pieces = [BShare(value if p == 0 else torch.zeros_like(value), p) for p in session.here]
-    else:
-        encoded = ring.encode(value)
-        pieces = [AShare(encoded if p == 0 else torch.zeros_like(encoded), p, ring) for p in session.here]
-    return SecretTensor(Shared(tuple(pieces)), session)
+def alike(*operands) -> list[SecretTensor]:
+    """Operands of one kind: all fixed-point if one is, else integers; public ones held by party 0 alone."""
+    session = session_of(*operands)
+    convert = fixed_point if any(is_float(x) for x in operands) else numbers
+    return [convert(secret_form(x, session)) for x in operands]
 
 
-def become(x: SecretTensor, result: SecretTensor) -> SecretTensor:
-    """An in-place operator: x takes the result's shares, and a persistent mask that hid the old value is left behind."""
+# ---- in place --------------------------------------------------------------------------------------------------------------
+
+
+def become(x: SecretTensor, result) -> SecretTensor:
+    """What an in-place operator does: x takes the result's shares."""
     if not is_secret(x):
         raise SecretError("a public tensor cannot take a secret value in place; assign the result to a new name instead")
-    if x.is_window:
-        raise SecretError("in-place write into a view of a secret tensor; use torch.where, torch.cat or index_put out of place")
+    if x.cell.family is not None and len(x.cell.family) > 1:
+        raise SecretError(
+            f"in-place write into a secret tensor {tuple(x.shape)} that is a view, or of which views are alive: they share no memory; "
+            "write out of place (torch.where, torch.cat), or drop the views first"
+        )
     if result.shape != x.shape:
-        raise SecretError(f"in-place result has shape {tuple(result.shape)}, the tensor {tuple(x.shape)}")
-    result = fixed_point(result) if x.dtype.is_floating_point else result
-    x.shared = Shared(tuple(s.like(s.data) for s in result.shared.shares))
+        raise SecretError(f"the result of an in-place operator has shape {tuple(result.shape)}, the tensor {tuple(x.shape)}")
+    result = secret_form(result, x.session)
+    if is_float(result) and not is_float(x):
+        raise SecretError("an integer secret cannot take a fixed-point value in place; assign the result to a new name instead")
+    result = fixed_point(result) if is_float(x) else result if result.dtype == x.dtype else numbers(result)
+    strides = x.stride()
+    x.cell.write(result.shared.map(_with_strides, strides))
     return x
+
+
+def _with_strides(data, strides):
+    return data if data.stride() == strides else torch.empty_strided(data.shape, strides, dtype=data.dtype, device=data.device).copy_(data)

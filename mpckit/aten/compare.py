@@ -1,0 +1,211 @@
+"""Rows that compare, choose, and find maxima. Their answers are secret bits."""
+
+import torch
+
+from ..tensor import SecretError
+from .arithmetic import add, mul, neg, sub
+from .table import alike, beside, both, call, each, is_bits, is_secret, local, numbers, row, secret_form, session_of
+
+
+def _at_least(x, y, strictly=False):
+    """1{x ≥ y} or, as one more unit in the last place, 1{x > y}. With a public y too, only one ring element is opened."""
+    gap = sub(*alike(x, y))
+    bits = call(gap.session.suite.at_least, gap, (int(strictly),))
+    return local(bits, torch.Tensor.squeeze, 0)
+
+
+@row("ge.Tensor", "ge.Scalar")
+def ge(x, y):
+    return _at_least(x, y)
+
+
+@row("gt.Tensor", "gt.Scalar")
+def gt(x, y):
+    return _at_least(x, y, strictly=True)
+
+
+@row("le.Tensor", "le.Scalar")
+def le(x, y):
+    return _at_least(y, x)
+
+
+@row("lt.Tensor", "lt.Scalar")
+def lt(x, y):
+    return _at_least(y, x, strictly=True)
+
+
+@row("eq.Tensor", "eq.Scalar")
+def eq(x, y):
+    if _all_bits(x, y):
+        return logical_not(xor(x, y))
+    x, y = alike(x, y)
+    return call(x.session.suite.eq, *(v.contiguous() for v in torch.broadcast_tensors(x, y)))
+
+
+@row("ne.Tensor", "ne.Scalar")
+def ne(x, y):
+    return logical_not(eq(x, y))
+
+
+# ---- logic -----------------------------------------------------------------------------------------------------------------
+
+
+def _all_bits(*operands):
+    return all(isinstance(v, bool) or (isinstance(v, torch.Tensor) and v.dtype == torch.bool) for v in operands)
+
+
+def truth(x):
+    """x ≠ 0 as a bit."""
+    return x if _all_bits(x) else ne(x, 0) if is_secret(x) else x != 0
+
+
+@row("logical_not", "bitwise_not")
+def logical_not(x):
+    return each(truth(x), lambda s: ~s)
+
+
+@row("logical_xor", "bitwise_xor.Tensor", "bitwise_xor.Scalar")
+def xor(x, y):
+    session = session_of(x, y)
+    return both(torch.logical_xor, *(secret_form(truth(v), session) for v in (x, y)))
+
+
+@row("logical_and", "bitwise_and.Tensor", "bitwise_and.Scalar")
+def and_(x, y):
+    x, y = truth(x), truth(y)
+    if is_secret(x) and is_secret(y):
+        return call(x.session.suite.and_, x, y)
+    x, y = (x, y) if is_secret(x) else (y, x)
+    return local(x, torch.logical_and, beside(x, torch.as_tensor(y)))
+
+
+@row("logical_or", "bitwise_or.Tensor", "bitwise_or.Scalar")
+def or_(x, y):
+    return logical_not(and_(*(logical_not(v) if is_secret(v) else ~truth(torch.as_tensor(v)) for v in (x, y))))
+
+
+@row("any", "any.dim", "any.dims")
+def any_(x, dim=None, keepdim=False):
+    """One comparison of the number of ones, whatever the length."""
+    return gt(numbers(truth(x)).sum(dim, keepdim), 0)
+
+
+@row("all", "all.dim", "all.dims")
+def all_(x, dim=None, keepdim=False):
+    return logical_not(any_(logical_not(x), dim, keepdim))
+
+
+# ---- choices ---------------------------------------------------------------------------------------------------------------
+
+
+@row("where.self")
+def where(condition, x, y):
+    if not is_secret(condition):  # each party chooses among its own pieces
+        if not (is_bits(x) and is_bits(y)):
+            x, y = alike(x, y)
+        condition = beside(x, condition)
+        return both(lambda a, b: torch.where(condition, a, b), x, y)
+    if _all_bits(x, y):
+        return xor(y, and_(condition, xor(x, y) if is_secret(x) or is_secret(y) else x ^ y))
+    if not is_secret(x) and not is_secret(y):
+        return add(mul(condition, x - y), y)
+    x, y = alike(x, y)
+    return add(mul(condition, sub(x, y)), y)
+
+
+@row("masked_fill.Scalar", "masked_fill.Tensor")
+def masked_fill(x, mask, value):
+    return where(mask, torch.as_tensor(value, dtype=x.dtype), x)
+
+
+@row("maximum")
+def maximum(x, y):
+    x, y = alike(x, y)
+    return call(x.session.suite.maximum, *torch.broadcast_tensors(x, y))
+
+
+@row("minimum")
+def minimum(x, y):
+    return neg(maximum(*(neg(v) if is_secret(v) else -v for v in (x, y))))
+
+
+# ---- extremes along a dimension --------------------------------------------------------------------------------------------
+
+
+def _last(x, dims):
+    """x with `dims` flattened into the last one."""
+    dims = sorted(d % x.dim() for d in dims)
+    kept = [d for d in range(x.dim()) if d not in dims]
+    return numbers(x).permute(*kept, *dims).flatten(len(kept)) if x.dim() else numbers(x).reshape(1)
+
+
+def _kept(out, x, dims, keepdim):
+    shape = [1 if d in {v % x.dim() for v in dims} else size for d, size in enumerate(x.shape)]
+    return out.reshape(shape) if keepdim else out
+
+
+def _extreme(x, dims, keepdim=False, sign=1):
+    x = x if sign > 0 else neg(x)
+    dims = list(range(x.dim())) if not dims and dims != 0 else [dims] if isinstance(dims, int) else dims
+    out = _kept(call(x.session.suite.reduce_max, _last(x, dims)), x, dims, keepdim)
+    return out if sign > 0 else neg(out)
+
+
+@row("amax")
+def amax(x, dim=(), keepdim=False):
+    return _extreme(x, dim, keepdim)
+
+
+@row("amin")
+def amin(x, dim=(), keepdim=False):
+    return _extreme(x, dim, keepdim, -1)
+
+
+@row("max")
+def max_(x):
+    return _extreme(x, ())
+
+
+@row("min")
+def min_(x):
+    return _extreme(x, (), sign=-1)
+
+
+def _with_index(x, dim, keepdim, sign=1):
+    x = x if sign > 0 else neg(x)
+    dims = list(range(x.dim())) if dim is None else [dim]
+    best, index = (_kept(v, x, dims, keepdim) for v in call(x.session.suite.argmax, _last(x, dims)))
+    return best if sign > 0 else neg(best), index
+
+
+@row("max.dim")
+def max_dim(x, dim, keepdim=False):
+    return _with_index(x, dim, keepdim)
+
+
+@row("min.dim")
+def min_dim(x, dim, keepdim=False):
+    return _with_index(x, dim, keepdim, -1)
+
+
+@row("argmax")
+def argmax(x, dim=None, keepdim=False):
+    return _with_index(x, dim, keepdim)[1]
+
+
+@row("argmin")
+def argmin(x, dim=None, keepdim=False):
+    return _with_index(x, dim, keepdim, -1)[1]
+
+
+# ---- what would need a value -----------------------------------------------------------------------------------------------
+
+
+@row("_local_scalar_dense", "equal", "allclose", "nonzero", "masked_select", "_unique2", "is_nonzero", "sort", "topk", "multinomial")
+def refuse(x, *args, **kwargs):
+    raise SecretError(
+        f"the result's value or shape would depend on a secret tensor {tuple(x.shape)}: stay secret with torch.where, amax, or a sum "
+        "over a mask, or make it public first, x.reveal()"
+    )
+
+
