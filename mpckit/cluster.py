@@ -190,7 +190,11 @@ def _plan(program: Callable, args: list, parties: int, options: dict) -> tuple[l
 def _merge(reports: list):
     """One bill for all parties: where they differ (bytes sent, time), that of the party that has most of it."""
     lines = tuple(
-        dataclasses.replace(own[0], sent=max(line.sent for line in own), compute=max(line.compute for line in own))
+        dataclasses.replace(
+            own[0],
+            by_party={p: sent for line in own for p, sent in line.by_party.items()},
+            compute=max(line.compute for line in own),
+        )
         for own in zip(*(report.lines for report in reports))
     )
     return dataclasses.replace(

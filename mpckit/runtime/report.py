@@ -10,14 +10,25 @@ PHASES = ("setup", "offline", "online")
 
 @dataclass(frozen=True)
 class Line:
-    """One operator of one layer in one phase; `sent` is what the party that sends most has sent, `compute` in seconds."""
+    """One operator of one layer in one phase: bytes sent by each party, compute in seconds."""
 
     phase: str
     path: str
     calls: int
     rounds: int
-    sent: int
+    by_party: dict[int, int]
     compute: float
+
+    @property
+    def sent(self) -> int:
+        """Bytes of the party that sends most here."""
+        return max(self.by_party.values(), default=0)
+
+    def __add__(self, other: "Line") -> "Line":
+        sent = {p: self.by_party.get(p, 0) + other.by_party.get(p, 0) for p in self.by_party | other.by_party}
+        return Line(
+            self.phase, self.path, self.calls + other.calls, self.rounds + other.rounds, sent, self.compute + other.compute
+        )
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class Report:
     def of(cls, session) -> "Report":
         meter = session.meter
         lines = [
-            Line(phase, path or "(program)", e.calls, e.rounds, max(e.sent.values(), default=0), e.compute)
+            Line(phase, path or "(program)", e.calls, e.rounds, dict(e.sent), e.compute)
             for (phase, path), e in meter.ledger.items()
         ]
         return cls(
@@ -47,14 +58,19 @@ class Report:
             dict(meter.unplanned), session.insecure, dict(meter.wall),
         )  # fmt: skip
 
+    def total(self, phase: str = "online") -> Line:
+        """All lines of a phase in one."""
+        return sum((line for line in self.lines if line.phase == phase), Line(phase, "", 0, 0, {}, 0.0))
+
     def rounds(self, phase: str = "online") -> int:
-        return sum(line.rounds for line in self.lines if line.phase == phase)
+        return self.total(phase).rounds
 
     def sent(self, phase: str = "online") -> int:
-        return sum(line.sent for line in self.lines if line.phase == phase)
+        """Bytes of the party that sends most in this phase, 24-byte headers included."""
+        return self.total(phase).sent
 
     def compute(self, phase: str = "online") -> float:
-        return sum(line.compute for line in self.lines if line.phase == phase)
+        return self.total(phase).compute
 
     def seconds(self, link: Link | None = None, phase: str = "online") -> float:
         """Predicted by the virtual clock: compute of the slowest party, latency, bytes over bandwidth; nothing sleeps."""
@@ -66,10 +82,7 @@ class Report:
         for line in self.lines:
             if line.phase == phase:
                 layer = line.path.rpartition("/")[0] or line.path
-                was = out.get(layer, Line(phase, layer, 0, 0, 0, 0.0))
-                out[layer] = Line(
-                    phase, layer, was.calls + line.calls, was.rounds + line.rounds, was.sent + line.sent, was.compute + line.compute
-                )  # fmt: skip
+                out[layer] = out.get(layer, Line(phase, layer, 0, 0, {}, 0.0)) + line
         return out
 
     def to_json(self) -> str:
