@@ -3,6 +3,8 @@
 The public names in reading order; importing them starts nothing.
 """
 
+import importlib
+
 from .ring import RangeError, Ring  # numbers
 from .share import AShare, BShare, join, split  # pieces
 from .ask import Draw, Open, Send, together  # the conversation
@@ -14,3 +16,17 @@ from .nn import private
 from . import aten  # noqa: F401  (registers the operators)
 
 __version__ = "0.1.0"
+
+# The lab, engines and plots, is loaded when first asked for: the core imports without Jupyter.
+_LATER = {"cluster": "team", "only": "ownership", "show": "show"}
+
+
+def __getattr__(name):
+    if name not in _LATER:
+        raise AttributeError(f"module 'mpckit' has no attribute {name!r}")
+    module = importlib.import_module(f".{_LATER[name]}", __name__)
+    return module if _LATER[name] == name else getattr(module, name)
+
+
+def __dir__():
+    return [*globals(), *_LATER]

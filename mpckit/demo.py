@@ -20,7 +20,7 @@ def classify(images, model):
 
 def main(digits: int = 20, parties: int = 2, page: str = "demo.html") -> int:
     """Run it, print the table, write the page. Returns the exit status: 0 if encrypted and plaintext predictions agree."""
-    from .cluster import cluster, only
+    from .team import cluster, only
     from .zoo import digits as load_digits
     from .zoo import lenet
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from mpckit import watchdog
-from mpckit.cluster import PartyError, Team, TeamError, cluster
+from mpckit.team import PartyError, Team, TeamError, cluster
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_nothing_stays_behind():
 
 OWNER = """
 import sys, time
-from mpckit.cluster import cluster
+from mpckit.team import cluster
 team = cluster()
 print(team._engines.folder, flush=True)
 if sys.argv[1] == "sleep":

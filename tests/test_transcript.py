@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import mpckit as mk
-from mpckit.cluster import cluster
 from mpckit.offline.plan import to_meta
+from mpckit.team import cluster
 from mpckit.zoo import digits, lenet
 
 

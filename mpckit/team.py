@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from .engines import Engines
 from .failures import PartyError, TeamError
-from .only import Only, only, owners, resolve
+from .ownership import Only, only, owners, resolve
 from .progress import Progress
 from .runtime.telemetry import EventListener
 
