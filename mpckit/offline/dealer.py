@@ -150,10 +150,13 @@ def from_json(text: str):
 
     def build(v):
         if isinstance(v, dict):
-            kind = _KINDS.get(v.pop("type", None))
-            if kind is None:
-                raise ValueError(f"not a correlation: {text[:200]}")
-            return kind(**{k: build(i) for k, i in v.items()})
+            return _KINDS[v.pop("type")](**{k: build(i) for k, i in v.items()})
         return tuple(build(i) for i in v) if isinstance(v, list) else v
 
-    return build(json.loads(text))
+    try:
+        correlation = build(json.loads(text))
+    except (KeyError, TypeError) as error:  # an unknown kind; fields that it does not have
+        raise ValueError(f"not a correlation: {text[:200]}") from error
+    if not isinstance(correlation, correlations.Correlation):
+        raise ValueError(f"not a correlation: {text[:200]}")
+    return correlation

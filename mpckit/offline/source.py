@@ -1,6 +1,7 @@
 """Where a session's pieces come from: a dealer in this process (simulator), a dealer's engine, or nowhere (planning)."""
 
 from .dealer import Dealing, Expanding, MetaDealing, correction_bytes, pack_corrections, pieces_of, to_json
+from .store import ReuseError
 
 
 class LocalDealer:
@@ -44,7 +45,7 @@ class DealerService:
     """The dealer's side: knows the parties' dealing seeds, sees no input, answers the last party's requests."""
 
     def __init__(self, parties: int):
-        self.parties, self.seeds = parties, {}
+        self.parties, self.seeds, self.next = parties, {}, 0
 
     def __call__(self, party: int, kind: str, request: dict):
         """(JSON answer, payload) for one request; raises ValueError for what a party may not ask."""
@@ -58,6 +59,9 @@ class DealerService:
     def corrections(self, serial: int, text: str):
         from .dealer import from_json
 
+        if serial < self.next:  # the corrections of two correlations under one serial would reveal the other parties' pieces
+            raise ReuseError(f"draw {serial} has been dealt already; the next is {self.next}")
+        self.next = serial + 1
         d = Dealing(dict(sorted(self.seeds.items())), serial)
         from_json(text).deal(d)
         return pack_corrections(d.corrections).numpy()
