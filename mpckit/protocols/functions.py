@@ -1,8 +1,9 @@
-"""Elementwise functions, composed once for every suite. Each takes the suite first: `session.run(functions.gelu, session.suite, x)`.
+"""Elementwise functions, composed once for every suite: `session.run(functions.gelu, session.suite, x)`.
 
-Most are public tables (`splines.tabulated`), on the whole range of the ring, in 4 rounds. Domain, unless stated: |x| < 2^(w-2) ring units.
-A result that the ring cannot hold is cut off as stated and never wraps; only products of secrets wrap, beyond |x·y| = 2^(w-2-2·frac),
-as all products in the ring do. Errors are for 16 fraction bits; one ulp is 2^-frac.
+Most are public tables (`splines.tabulated`), on the whole range of the ring, in 4 rounds. Domain, unless stated:
+|x| < 2^(w-2) ring units. A result that the ring cannot hold is cut off as stated and never wraps; only products of
+secrets wrap, beyond |x·y| = 2^(w-2-2·frac), as all products in the ring do. Errors are for 16 fraction bits; one ulp
+is 2^-frac.
 """
 
 import math
@@ -20,11 +21,12 @@ from .suite import Suite
 from .tables import fit
 
 __all__ = [
-    "absolute", "clamp", "division", "erf", "exp", "exp_nonpositive", "gelu", "log", "log_softmax", "maximum_over", "mean", "minimum_over",
-    "normalise", "power", "product", "reciprocal", "rsqrt", "scale", "sigmoid", "silu", "softmax", "softplus", "sqrt", "square", "tanh", "variance",
+    "absolute", "clamp", "division", "erf", "exp", "exp_nonpositive", "gelu", "log", "log_softmax", "maximum_over",
+    "mean", "minimum_over", "normalise", "power", "product", "reciprocal", "rsqrt", "scale", "sigmoid", "silu",
+    "softmax", "softplus", "sqrt", "square", "tanh", "variance",
 ]  # fmt: skip
 
-# ---- bounded functions -------------------------------------------------------------------------------------------------------
+# ---- bounded functions ---------------------------------------------------------------------------------------------
 
 
 def absolute(mpc: Suite, x: AShare) -> Protocol[AShare]:
@@ -36,7 +38,7 @@ def absolute(mpc: Suite, x: AShare) -> Protocol[AShare]:
 
 
 def clamp(mpc: Suite, x: AShare, low: float | None = None, high: float | None = None) -> Protocol[AShare]:
-    """x between two public numbers, as torch.clamp: one comparison with both, then x and the step to `high` are selected side by side.
+    """x between two public numbers, as torch.clamp: one comparison with both, then one round of selections.
 
     Price: 4 rounds
     """
@@ -133,7 +135,7 @@ def _softplus(unit):
     return fit(F.softplus, unit, unit, -11, 11, absolute=9e-5, right="x")
 
 
-# ---- powers and logarithms, on the whole range ---------------------------------------------------------------------------------
+# ---- powers and logarithms, on the whole range ---------------------------------------------------------------------
 
 MANTISSA, LOG2E = 17, 21  # fraction bits of 2^fraction and of the constant log2(e): 2^-17 and 2^-22·|x| relative
 
@@ -141,7 +143,7 @@ MANTISSA, LOG2E = 17, 21  # fraction bits of 2^fraction and of the constant log2
 def exp(mpc: Suite, x: AShare) -> Protocol[AShare]:
     """e^x = 2^i · 2^rest for x·log2(e) = i + rest, |rest| < 1, within 3.5e-5 relative or 2 ulp.
 
-    Ends: 0 where e^x is below half an ulp, 0.999·2^(w-19-frac) (that is 2^29 at 64 bits and 16 fraction bits) where it is above that.
+    Ends: 0 where e^x is below half an ulp; at most 0.999·2^(w-19-frac), which is 2^29 at 64 bits and 16 fraction bits.
     Price: 6 rounds
     """
     if not x.data.numel():
@@ -155,7 +157,7 @@ def exp(mpc: Suite, x: AShare) -> Protocol[AShare]:
 
     above, (bits, (value, slope)) = yield from together(mpc.at_least(x, (low, high)), factors())
     from_low, from_high = (above.map(torch.select, 0, i) for i in (0, 1))
-    # Outside, the power of two is set to 0 here, before the product: that takes no round of its own beside the truncation.
+    # Outside, the power of two becomes 0 before the product: beside the truncation this takes no round of its own.
     rise, scale_, over = yield from together(
         mpc.truncate(slope, mantissa.slope_frac),
         mpc.select(from_low ^ from_high, bits.map(from_bits)),
@@ -188,7 +190,7 @@ def exp_nonpositive(mpc: Suite, x: AShare) -> Protocol[AShare]:
 
 
 def log(mpc: Suite, x: AShare) -> Protocol[AShare]:
-    """The natural logarithm, within 3e-4 relative or 3.5 ulp. x ≤ 0 counts as the smallest positive number: -frac·ln 2.
+    """The natural logarithm, within 3e-4 relative or 4 ulp. x ≤ 0 counts as the smallest positive number: -frac·ln 2.
 
     Price: 4 rounds
     """
@@ -196,7 +198,9 @@ def log(mpc: Suite, x: AShare) -> Protocol[AShare]:
 
 
 def reciprocal(mpc: Suite, x: AShare, positive: bool = False) -> Protocol[AShare]:
-    """1/x, within 3e-4 relative or 3.5 ulp; 1/0 is 2^frac, as for the smallest positive number. `positive`: cheaper, and x < 0 gives 2^frac too.
+    """1/x, within 3e-4 relative or 4 ulp; 1/0 is 2^frac, as for the smallest positive number.
+
+    `positive` makes it cheaper by a quarter where x > 0 is known; x < 0 then gives 2^frac too.
 
     Price: 4 rounds
     """
@@ -204,7 +208,7 @@ def reciprocal(mpc: Suite, x: AShare, positive: bool = False) -> Protocol[AShare
 
 
 def sqrt(mpc: Suite, x: AShare) -> Protocol[AShare]:
-    """The square root, within 3e-4 relative or 3.5 ulp; 0 for x < 0.
+    """The square root, within 3e-4 relative or 4 ulp; 0 for x < 0.
 
     Price: 4 rounds
     """
@@ -212,7 +216,7 @@ def sqrt(mpc: Suite, x: AShare) -> Protocol[AShare]:
 
 
 def rsqrt(mpc: Suite, x: AShare) -> Protocol[AShare]:
-    """1/√x, within 3e-4 relative or 3.5 ulp. x ≤ 0 counts as the smallest positive number: 2^(frac/2).
+    """1/√x, within 3e-4 relative or 4 ulp. x ≤ 0 counts as the smallest positive number: 2^(frac/2).
 
     Price: 4 rounds
     """
@@ -220,9 +224,12 @@ def rsqrt(mpc: Suite, x: AShare) -> Protocol[AShare]:
 
 
 def power(mpc: Suite, x: AShare, exponent: int | float) -> Protocol[AShare]:
-    """x ** exponent for a public number. Non-negative integers multiply (domain: |x|^exponent < 2^(w-2-2·frac)), negative ones take the reciprocal first.
+    """x ** exponent for a public number.
 
-    Other exponents are tabulated, within 3e-4 relative or 3 ulp: x ≤ 0 counts as the smallest positive number, and results end at 2^(w-3-frac).
+    Integers multiply (domain: |x|^exponent < 2^(w-2-2·frac)), negative ones after taking the reciprocal.
+
+    Other exponents are tabulated, within 3e-4 relative or 4 ulp; x ≤ 0 counts as the smallest positive number, and
+    results end at 2^(w-3-frac).
     Price: 4 rounds; 2·⌈log2 exponent⌉ rounds for an integer, 4 more for a negative one
     """
     if exponent == int(exponent):
@@ -248,7 +255,9 @@ def _integer_power(mpc, x, n):
 
 
 def division(mpc: Suite, x: AShare, y) -> Protocol[AShare]:
-    """x / y. For a secret y the reciprocal carries 6 more bits: error 3e-4·|x/y| + |x|·2^-(frac+5).   Domain: |x/y| < 2^(w-8-2·frac).
+    """x / y, for a secret y by its reciprocal with 6 more bits: error 3e-4·|x/y| + |x|·2^-(frac+4).
+
+    Domain: |x/y| < 2^(w-8-2·frac).
 
     Price: 6 rounds; 1 round for a public y
     """
@@ -262,7 +271,7 @@ def _wide(f, unit, out, high, **options):
     """f on the whole positive range, where a relative error is asked for."""
     smallest = 2.0**-unit
     return fit(
-        lambda x: f(x.clamp(min=smallest)), unit, out, 0, high, relative=2.5e-4, absolute=2 * 2.0**-out, **options
+        lambda x: f(x.clamp(min=smallest)), unit, out, 0, high, relative=2.2e-4, absolute=2 * 2.0**-out, **options
     )
 
 
@@ -279,7 +288,7 @@ def _reciprocal(unit, out, positive):
 
 @cache
 def _sqrt(unit, bits):
-    return fit(torch.sqrt, unit, unit, 0, 2.0 ** (bits - 2 - unit), relative=2.5e-4, absolute=2 * 2.0**-unit)
+    return fit(torch.sqrt, unit, unit, 0, 2.0 ** (bits - 2 - unit), relative=2.2e-4, absolute=2 * 2.0**-unit)
 
 
 @cache
@@ -305,5 +314,5 @@ def _power(exponent, unit, bits):
     if 1 / end <= 2.0**-unit:
         return _wide(lambda x: x**exponent, unit, unit, whole, left=2.0 ** (-unit * exponent))
     return fit(
-        lambda x: x**exponent, unit, unit, 1 / end, whole, relative=2.5e-4, absolute=2 * 2.0**-unit, left=largest
+        lambda x: x**exponent, unit, unit, 1 / end, whole, relative=2.2e-4, absolute=2 * 2.0**-unit, left=largest
     )

@@ -1,6 +1,6 @@
 """Sums over dimensions and what is made of them: mean, variance, layer and batch normalisation, softmax.
 
-A row needs one reciprocal or square root, so its table may be wide and exact: it has more fraction bits than the session's ring.
+A row needs a single reciprocal or square root: its table has more fraction bits than the session's ring.
 """
 
 import math
@@ -43,7 +43,7 @@ def mean(mpc: Suite, x: AShare, dims=None, keepdim: bool = False) -> Protocol[AS
 
 
 def variance(mpc: Suite, x: AShare, dims=None, correction: int = 1, keepdim: bool = False) -> Protocol[AShare]:
-    """The variance over `dims`, divided by n - correction as in torch.   Domain: |x - mean| < 512 in the root of the mean square.
+    """The variance over `dims`, divided by n - correction as in torch.   Domain: a deviation below 512.
 
     Price: 4 rounds
     """
@@ -55,9 +55,7 @@ def variance(mpc: Suite, x: AShare, dims=None, correction: int = 1, keepdim: boo
 
 
 def normalise(mpc: Suite, x: AShare, dims, eps: float = 1e-5) -> Protocol[AShare]:
-    """(x - mean) / √(variance + eps) over `dims`, as layer and batch norm do, within 1e-3: one table takes the sum of squares to 1/σ.
-
-    Domain: a standard deviation below 512.
+    """(x - mean) / √(variance + eps) over `dims`, as in layer and batch norm: one table turns the sum of squares into 1/σ. Within 3e-4 relative, and two ulps of x over σ.   Domain: a standard deviation below 512.
     Price: 8 rounds
     """
     dims = _dims(x, dims)
@@ -71,7 +69,10 @@ def normalise(mpc: Suite, x: AShare, dims, eps: float = 1e-5) -> Protocol[AShare
 
 
 def _deviation(mpc, x, dims):
-    """x - mean; and the sum of its squares over 4^shift, unit 2·frac: the shift keeps the sum of many squares inside the ring. 2 rounds."""
+    """x - mean, the sum of its squares over 4^shift (2·frac fraction bits), and the shift that keeps it in the ring.
+
+    Price: 2 rounds
+    """
     n = _count(x, dims)
     total = x.map(torch.sum, dims, True)
     shift = max(0, math.ceil((math.log2(max(n, 1)) + 2 * (9 + x.frac) - (x.bits - 3)) / 2))
@@ -102,7 +103,7 @@ def _inverse_deviation(n, shift, eps, unit, bits):
     )
 
 
-# ---- softmax ---------------------------------------------------------------------------------------------------------------
+# ---- softmax -------------------------------------------------------------------------------------------------------
 
 
 GUARD = 8  # more fraction bits for the exponentials of a softmax: their sum may be long
@@ -110,7 +111,7 @@ INVERSE = 24  # fraction bits of the reciprocal of the sum, which is at most 1
 
 
 def softmax(mpc: Suite, x: AShare, dim: int = -1) -> Protocol[AShare]:
-    """exp(x - max) / sum: within 3e-4 for any logits, since the maximum is subtracted and terms below e^-15 of the largest count as 0.
+    """exp(x - max) / sum, within 3e-4 for any logits: terms below e^-15 of the largest count as 0.
 
     Price: 4·⌈log2 k⌉ + 10 rounds
     """

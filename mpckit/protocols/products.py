@@ -25,7 +25,7 @@ def square(mpc: Suite, x: AShare) -> Protocol[AShare]:
 
 
 def scale(mpc: Suite, x: AShare, factor) -> Protocol[AShare]:
-    """x times a public number or tensor: integers are exact and cost nothing, others keep 18 significant bits of the largest factor.
+    """x times a public number or tensor: integers are exact and free, else the largest factor has 18 significant bits.
 
     Domain: |x · factor| < 2^(w-20-frac).
     Price: 1 round

@@ -1,8 +1,8 @@
 """Any function of one variable in 4 rounds: look lines up on all pieces, compare, keep the piece that x lies on.
 
-Look-ups count modulo their table, so on a piece where x does not lie they give a harmless wrong number. Hence they need not wait for the
-comparison: nothing is clamped or normalised first. (Normalising by the leading bit would read one table instead of five to ten,
-but takes 9 or 10 rounds one after the other.)
+Look-ups count modulo their table: on a piece where x does not lie they give some number, which is not selected then.
+Hence they need not wait for the comparison: nothing is clamped or normalised first. (Normalising by the leading bit
+would read one table where 1/x or √x read six to ten, but takes 9 or 10 rounds, one after the other.)
 """
 
 from functools import reduce
@@ -17,11 +17,11 @@ from .tables import Fit, Piece
 
 
 def line(mpc: Suite, x: AShare, piece: Piece, out: int) -> Protocol[tuple[AShare, AShare]]:
-    """(value, slope·rest still to be shifted by slope_frac) of one piece's line at x; garbage, but no larger, where x lies elsewhere.
+    """(value, slope·rest still to be shifted by slope_frac) of one piece's line at x.
 
     Price: 2 rounds
     """
-    # A plain table has an entry for every x: of 2x the lowest bit is clear, so the index below is x, never x + 1, and there is no rest.
+    # A plain table has an entry for every x. The lowest bit of 2x is clear, so the index is x, never x + 1: no rest.
     cut = x if piece.by else x.like(x.data << 1)
     word, rest = yield from mpc.split_lut(cut, piece.by or 1, piece.table.to(x.data.device), piece.width)
     asks = []
@@ -58,7 +58,7 @@ def curve(mpc: Suite, x: AShare, piece: Piece, out: int) -> Protocol[AShare]:
 
 
 def tabulated(mpc: Suite, x: AShare, f: Fit) -> Protocol[AShare]:
-    """f(x) for any function that `tables.fit` has put into pieces, with f.out fraction bits.   [SIGMA §5, Grotto: splines]
+    """f(x) for any function that `tables.fit` has put into pieces, with f.out fraction bits.   [Grotto]
 
     Price: 4 rounds
     """

@@ -40,7 +40,7 @@ class Suite(ABC):
 
     @abstractmethod
     def select(self, b: BShare, x: AShare) -> AShare:
-        """b · x for a secret bit."""
+        """b · x for a secret bit, with broadcasting: several bits may select from one x, which is opened once."""
 
     @abstractmethod
     def and_(self, x: BShare, y: BShare) -> BShare: ...

@@ -1,8 +1,8 @@
 """Public tables: any real function of one variable as a few tables of short lines, for `functions.tabulated`.
 
-A piece cuts x = i·2^by + rest with i rounded down *or* up, so |rest| < 2^by, and holds one line for each node i, fitted on both
-sides of it: a line on [-h, h] misses f by h²/4·|f''|. The index counts modulo the table's size, so a piece may lie anywhere.
-How wide steps may be follows from the tolerance: `fit` tries, with the rounded numbers that the parties will use.
+A piece cuts x = i·2^by + rest with i rounded down *or* up, so |rest| < 2^by, and holds one line for each node i, fitted
+on both sides of it: a line on [-h, h] misses f by h²/4·|f''|. The index counts modulo the table's size, so a piece may
+lie anywhere. How wide steps may be follows from the tolerance: `fit` tries, with the rounded numbers that are used.
 All positions are integers in units of the last fraction bit.
 """
 
@@ -17,9 +17,10 @@ Span = tuple[int | None, int | None]  # from … to below …; None: without end
 
 @dataclass(frozen=True)
 class Piece:
-    """Lines: value + (slope·rest >> slope_frac). Their least value and slope are public, so that the secret rest of both is short.
+    """Lines: value + (slope·rest >> slope_frac). The least value and slope are public, so that what is secret is short.
 
-    A word of `table` holds (value - value_low) >> value_unit in its low `value_bits` bits and slope - slope_low in `slope_bits` above.
+    A word of `table` holds (value - value_low) >> value_unit in its low `value_bits` bits, and slope - slope_low in
+    `slope_bits` above.
     """
 
     spans: tuple[Span, ...]
@@ -39,7 +40,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Fit:
-    """A function in pieces: lines on `pieces`, a constant on each of `steps`, x itself on `ramp`, and `base` everywhere else."""
+    """A function in pieces: lines on `pieces`, a constant on each of `steps`, x itself on `ramp`, elsewhere `base`."""
 
     pieces: tuple[Piece, ...]
     steps: tuple[tuple[Span, int], ...]
@@ -56,13 +57,14 @@ class Fit:
 
 def fit(
     f: Callable[[torch.Tensor], torch.Tensor], unit: int, out: int, low: float, high: float, *, absolute: float = 0.0,
-    relative: float = 0.0, entries: int = 10, left: float | None = 0.0, right: float | str | None = None, mirror: int = 0,
+    relative: float = 0.0, entries: int = 10, left: float | None = 0.0, right: float | str | None = None,
+    mirror: int = 0,
 ) -> Fit:  # fmt: skip
     """Tables for f (float64 tensors) on low ≤ x < high, which has `unit` fraction bits, the result `out`.
 
     absolute, relative  what a line may miss, whichever is larger (never less than 1.5 ulp); rounding adds up to one ulp
     entries             2^entries lines to a table
-    left, right         the result below low, and from high on: a number; "x", the argument itself; None, x never lies there
+    left, right         the result below low, and from high on: a number; "x", x itself; None, x is never there
     mirror              +1: f is even, -1: odd; then low must be 0
     """
     scale = 2.0**out
@@ -94,7 +96,7 @@ def _longest(g, tolerance, low, high, by, entries, mirror):
     """The piece that reaches furthest from `low`: (piece, its end, its `by`)."""
     best = None
     for b in range(by, 61):
-        # Of 2^entries nodes the last two of a span belong to the same step; a mirrored piece has half of them on each side.
+        # A step has a node at either end. A mirrored piece has half of the nodes on each side.
         end = min(high, ((1 << entries - 1) - 1) << b if mirror else ((low >> b) + (1 << entries) - 1) << b)
         if end <= low:
             continue
@@ -111,7 +113,7 @@ def _longest(g, tolerance, low, high, by, entries, mirror):
 
 
 def _attempt(g, tolerance, low, end, by, entries, mirror):
-    """A piece with steps of 2^by from `low` as far towards `end` as tolerance and word length allow: (piece, its end)."""
+    """A piece with steps of 2^by from `low` as far towards `end` as tolerance and word allow: (piece, its end)."""
     while end > low:
         nodes = torch.arange(low >> by, -(1 - end >> by) + 1)
         value, slope, window = _lines(g, nodes, low, end, by)
@@ -145,12 +147,12 @@ def _attempt(g, tolerance, low, end, by, entries, mirror):
 
 
 def _lines(g, nodes, low, end, by):
-    """For each node the line nearest to g on both steps beside it, as far as they lie in [low, end): value, slope, and points there."""
+    """For each node the line nearest to g on the steps beside it, inside [low, end): value, slope, points there."""
     reach = (1 << by) - 1
     a, b = ((nodes << by) - reach).clamp(min=low), ((nodes << by) + reach).clamp(max=end - 1)
     points = torch.stack([a + (b - a) // 8 * j for j in range(8)] + [b])
     middle, half = (a + b) / 2, (b - a) / 2
-    # Through two Chebyshev nodes: for a function without a turn of its curvature this is the minimax line up to a constant.
+    # Through both Chebyshev nodes: the minimax line of a parabola, and nearly that of anything smooth.
     left, right = (g(middle + side * half / sqrt(2)) for side in (-1, 1))
     slope = torch.where(half > 0, (right - left) / (sqrt(2) * half).clamp(min=1e-9), 0.0)
     return (left + right) / 2 + slope * ((nodes << by) - middle), slope, points

@@ -1,9 +1,9 @@
 """Functions against torch: errors on the whole range, edges and shapes, and the rounds that the docstrings state.
 
-    session = Session(2)
-    x = session.share(torch.tensor([-1.0, 0.5]), owner=0)
-    y = session.run(functions.gelu, session.suite, x)
-    session.ring.decode(session.open(y))
+session = Session(2)
+x = session.share(torch.tensor([-1.0, 0.5]), owner=0)
+y = session.run(functions.gelu, session.suite, x)
+session.ring.decode(session.open(y))
 """
 
 import math
@@ -22,8 +22,9 @@ from mpckit.runtime.session import Session
 ULP = 2.0**-16
 
 
-def evaluate(name, *inputs, parties=2, ring=Ring(), plain=(), truncation="stochastic"):
+def evaluate(name, *inputs, parties=2, ring=None, plain=(), truncation="stochastic"):
     """The function's value in float64 and its rounds; `plain` are public arguments after the shares."""
+    ring = ring or Ring()
     session = Session(parties, ring=ring, insecure_seed=1, truncation=truncation)
     shares = [session.share(x, k % parties) for k, x in enumerate(inputs)]
     session.meter.ledger.clear()
@@ -39,7 +40,7 @@ def stated(name) -> list[int]:
     return [int(n) for n in re.findall(r"(?:^|; )\s*(\d+) rounds?", price)]
 
 
-# ---- where to look -----------------------------------------------------------------------------------------------------------
+# ---- where to look -------------------------------------------------------------------------------------------------
 
 
 def signed(reach=40.0, n=8000):
@@ -68,7 +69,7 @@ def at_most(bound):
     return lambda y: torch.full_like(y, bound)
 
 
-wide = within(5e-4, 4)
+wide = within(3e-4, 4)
 below = signed()[signed() <= 0]
 ELEMENTWISE = {
     # name: (torch, points, bound, public arguments)
@@ -97,12 +98,27 @@ def test_elementwise(name, parties):
     truth = torch_function(x)
     error = (y - truth).abs()
     worst = int((error / bound(truth).clamp(min=1e-30)).argmax())
+    small, relative = error[truth.abs() < 1.5].max(), (error / truth.abs())[truth.abs() > 0.1].max()
     print(
-        f"\n{name}: {rounds} rounds, {sent / 1e2 / len(x):.3f} MB per 1e4 elements; "
-        f"largest error {error[truth.abs() < 100].max():.2e}, {(error / truth.abs())[truth.abs() > 0.1].max():.2e} relative"
+        f"\n{name}: {rounds} rounds, {sent / 1e2 / len(x):.2f} MB per 1e4 elements; error {small:.1e} where |y| < 1.5, "
+        f"relative {relative:.1e} where |y| > 0.1"
     )
     assert error[worst] <= bound(truth)[worst], f"{name}({x[worst]}) = {y[worst]}, not {truth[worst]}"
     assert [rounds] == stated(name)
+
+
+@pytest.mark.parametrize(
+    "name", ("sigmoid", "tanh", "erf", "gelu", "silu", "softplus", "log", "reciprocal", "sqrt", "rsqrt")
+)
+def test_where_pieces_meet(name):
+    """On both sides of every threshold, where the index may be rounded to a node beyond the end of its piece."""
+    table = {"gelu": ("none",), "reciprocal": (16, False), "log": (64,), "sqrt": (64,), "rsqrt": (64,)}.get(name, ())
+    ends = torch.tensor(getattr(functions, f"_{name}")(16, *table).thresholds)
+    x = (ends[:, None] + torch.tensor([-300, -2, -1, 0, 1, 2, 300])).flatten().repeat(40).double() * ULP
+    torch_function, _, bound, _ = ELEMENTWISE[name]
+    x = x[x != 0] if name == "reciprocal" else x[x > 0] if name in ("log", "sqrt", "rsqrt") else x
+    truth = torch_function(x)
+    assert ((evaluate(name, x)[0] - truth).abs() <= bound(truth)).all()
 
 
 def test_gelu_tanh_form():
@@ -131,10 +147,10 @@ def test_exact_truncation(name):
     x = on_grid(torch.linspace(0.5, 6, 120, dtype=torch.float64)).reshape(6, 20)
     plain = {"normalise": (1,), "softmax": (1,)}.get(name, ())
     exact, stochastic = (evaluate(name, x, plain=plain, truncation=mode)[0] for mode in ("exact", "stochastic"))
-    assert (exact - stochastic).abs().max() < 3e-2 if name == "exp" else 3e-4
+    assert (exact - stochastic).abs().max() < (3e-2 if name == "exp" else 4e-4)
 
 
-# ---- what lies outside ---------------------------------------------------------------------------------------------------------
+# ---- what lies outside ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -172,7 +188,7 @@ def test_shapes(name):
         assert y.shape == x.shape and ((y - torch_function(x)).abs() <= bound(torch_function(x))).all()
 
 
-# ---- products, powers, quotients -----------------------------------------------------------------------------------------------
+# ---- products, powers, quotients -----------------------------------------------------------------------------------
 
 
 def test_products():
@@ -183,7 +199,8 @@ def test_products():
 
 
 @pytest.mark.parametrize(
-    "factor, rounds", [(3, 0), (-1, 0), (0, 0), (2.0**20, 0), (0.5, 1), (-1 / 768, 1), (1e-9, 1), (1000.7, 1), (1e7 / 3, 0)]
+    "factor, rounds",
+    [(3, 0), (-1, 0), (0, 0), (2.0**20, 0), (0.5, 1), (-1 / 768, 1), (1e-9, 1), (1000.7, 1), (1e7 / 3, 0)],
 )
 def test_scale(factor, rounds):
     x = on_grid(torch.linspace(-300, 300, 2001, dtype=torch.float64))
@@ -198,7 +215,9 @@ def test_scale_by_a_tensor():
     assert evaluate("scale", x, plain=(torch.ones(6),))[1] == 0
 
 
-@pytest.mark.parametrize("exponent, rounds", [(0, 0), (1, 0), (2, 2), (3, 4), (4, 4), (5, 6), (7, 6), (9, 8), (-1, 4), (-2, 6)])
+@pytest.mark.parametrize(
+    "exponent, rounds", [(0, 0), (1, 0), (2, 2), (3, 4), (4, 4), (5, 6), (7, 6), (9, 8), (-1, 4), (-2, 6)]
+)
 def test_integer_powers(exponent, rounds):
     x = on_grid(torch.cat((torch.linspace(-3, -0.5, 200), torch.linspace(0.5, 3, 200))).double())
     out, spent, _ = evaluate("power", x, plain=(exponent,))
@@ -224,7 +243,7 @@ def test_division():
     assert rounds == 1 and (out - x / 7).abs().max() < 1e-3
 
 
-# ---- over dimensions -----------------------------------------------------------------------------------------------------------
+# ---- over dimensions -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("parties, spread", [(2, 1), (2, 3), (3, 8)])
@@ -240,7 +259,10 @@ def test_softmax(parties, spread):
     assert (out - x.log_softmax(-1)).abs().max() < 4e-4 and rounds == 4 * 7 + 8
 
 
-@pytest.mark.parametrize("shape, dim", [((5,), 0), ((3, 1), 1), ((3, 4, 5), 1), ((2, 7), -2), ((1000,), -1), ((0, 4), 1), ((4, 0), 1), ((), 0)])
+@pytest.mark.parametrize(
+    "shape, dim",
+    [((5,), 0), ((3, 1), 1), ((3, 4, 5), 1), ((2, 7), -2), ((1000,), -1), ((0, 4), 1), ((4, 0), 1), ((), 0)],
+)
 @pytest.mark.parametrize("name", ("softmax", "log_softmax"))
 def test_softmax_shapes(name, shape, dim):
     x = on_grid(torch.randn(shape, dtype=torch.float64) * 20)
@@ -255,16 +277,18 @@ def test_softmax_of_masked_logits():
     assert (out - x.softmax(-1)).abs().max() < 3e-4
 
 
-@pytest.mark.parametrize("shape, dims", [((7, 768), 1), ((4, 6, 5, 5), (0, 2, 3)), ((3, 1), 1), ((2, 3), (0, 1)), ((30000, 2), 0)])
+@pytest.mark.parametrize(
+    "shape, dims", [((7, 768), 1), ((4, 6, 5, 5), (0, 2, 3)), ((3, 1), 1), ((2, 3), (0, 1)), ((30000, 2), 0)]
+)
 @pytest.mark.parametrize("spread", (0.02, 1.0, 60.0))
 def test_normalise(shape, dims, spread):
     x = on_grid(torch.randn(shape, dtype=torch.float64) * spread + 3 * spread)
     centred, deviation = x - x.mean(dims, True), x.var(dims, unbiased=False, keepdim=True) + 1e-5
     out, rounds, sent = evaluate("normalise", x, plain=(dims,))
-    error = (out - centred / deviation.sqrt()).abs().max()
-    print(f"\nnormalise: {rounds} rounds, {sent / 1e2 / x.numel():.3f} MB per 1e4, error {error:.2e}")
-    # The grid of x itself is an ulp wide: of a spread of 0.02 that is 8e-4.
-    assert error < 1e-3 + 1.5 * ULP / spread and rounds <= 8
+    truth = centred / deviation.sqrt()
+    error = (out - truth).abs()
+    print(f"\nnormalise: {rounds} rounds, {sent / 1e2 / x.numel():.3f} MB per 1e4, error {error.max():.2e}")
+    assert (error <= 3e-4 * truth.abs() + 2 * ULP / deviation.sqrt() + 2 * ULP).all() and rounds <= 8
     mean, _, _ = evaluate("mean", x, plain=(dims,))
     assert (mean - x.mean(dims)).abs().max() < 2 * ULP + 1e-5 * spread
     variance, _, _ = evaluate("variance", x, plain=(dims, 0, True))
@@ -277,7 +301,7 @@ def test_largest_and_smallest():
     assert torch.equal(evaluate("minimum_over", x, plain=(-1, True))[0], x.amin(-1, True))
 
 
-# ---- tables of one's own --------------------------------------------------------------------------------------------------------
+# ---- tables of one's own -------------------------------------------------------------------------------------------
 
 
 def test_any_function_of_one_variable():
