@@ -55,7 +55,10 @@ def variance(mpc: Suite, x: AShare, dims=None, correction: int = 1, keepdim: boo
 
 
 def normalise(mpc: Suite, x: AShare, dims, eps: float = 1e-5) -> Protocol[AShare]:
-    """(x - mean) / √(variance + eps) over `dims`, as in layer and batch norm: one table turns the sum of squares into 1/σ. Within 3e-4 relative, and two ulps of x over σ.   Domain: a standard deviation below 512.
+    """(x - mean) / √(variance + eps) over `dims`, as in layer and batch norm.
+
+    One table turns the sum of squares into 1/σ. Within 3e-4 relative, and two ulps of x over σ.
+    Domain: a standard deviation below 512.
     Price: 8 rounds
     """
     dims = _dims(x, dims)
