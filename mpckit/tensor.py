@@ -9,6 +9,7 @@ import weakref
 
 import torch
 
+from .ring import Ring
 from .runtime.session import Session, Shared
 from .share import AShare, BShare
 
@@ -95,18 +96,21 @@ class SecretTensor(torch.Tensor):
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         secrets = list(_secrets((*args, *kwargs.values())))
-        session = secrets[0].session
-        if any(x.public is not None for x in secrets):
-            keep = args[0] if func._schema.is_mutable else None
-            args, kwargs = (replace(v, lambda x: x.public if x.public is not None and x is not keep else x) for v in (args, kwargs))
-            if not any(_secrets((*args, *kwargs.values()))):
-                return replace(_on_public(func, args, kwargs), lambda x: cls.constant(x, session), torch.Tensor)
-        with session.meter.scope(func.overloadpacket.__name__):
-            out = _answer(func, args, kwargs, session)
-        if func.is_view and isinstance(args[0], SecretTensor):
+        session, base = secrets[0].session, args[0]
+        if any(x.public is not None for x in secrets):  # rows see constants as the public tensors that they are
+            keep = base if func._schema.is_mutable else None
+            args, kwargs = (
+                replace(v, lambda x: x.public if x.public is not None and x is not keep else x) for v in (args, kwargs)
+            )
+        if next(_secrets((*args, *kwargs.values())), None) is None:
+            out = replace(_on_public(func, args, kwargs), lambda x: cls.constant(x, session), torch.Tensor)
+        else:
+            with session.meter.scope(func.overloadpacket.__name__):
+                out = _answer(func, args, kwargs, session)
+        if func.is_view and isinstance(base, SecretTensor):
             for view in _secrets(out if isinstance(out, (list, tuple)) else (out,)):
-                if view.cell is not args[0].cell:
-                    view.cell.join(args[0].cell)
+                if view.cell is not base.cell:
+                    view.cell.join(base.cell)
         return out
 
     # ---- what leaves the secret world -----------------------------------------------------------------------------------
@@ -179,15 +183,18 @@ class SecretTensor(torch.Tensor):
 def secret(value, owner: int) -> SecretTensor:
     """Share numbers that party `owner` knows: a tensor or anything `torch.as_tensor` takes; at the other parties a meta tensor.
 
-    Floats are encoded with the session ring's unit, integers stay integers, bools become 0 or 1. Raises RangeError at the
-    owner, before anything is sent, for what does not fit the ring.
+    Floats are encoded with the session ring's unit, integers stay integers, bools become bits. Raises RangeError at the owner,
+    before anything is sent, for what does not fit the ring.
     """
     session = Session.current()
     value = torch.as_tensor(value)
     if isinstance(value, SecretTensor):
         raise SecretError("this tensor is secret already")
-    ring = session.ring if value.is_floating_point() else session.ring.at(0)
     with session.scope("secret"):
+        if value.dtype == torch.bool:  # a sum modulo 2 is an xor
+            shared = session.share(-value.to(torch.int64), owner, Ring(bits=1, frac=0))
+            return SecretTensor(Shared(tuple(BShare((s.data & 1).bool(), s.party) for s in shared.shares)), session)
+        ring = session.ring if value.is_floating_point() else session.ring.at(0)
         return SecretTensor(session.share(value.detach(), owner, ring), session)
 
 
@@ -230,12 +237,16 @@ def _row_or_definition(func, args, kwargs):
         return row(*args, **kwargs)
     if (out := func.decompose(*args, **kwargs)) is not NotImplemented:
         return out
+    inner = None
     if (definition := torch._decomp.decomposition_table.get(func)) is not None:
-        return definition(*args, **kwargs)
+        try:
+            return definition(*args, **kwargs)
+        except NotImplementedError as error:
+            inner = error
     raise NotImplementedError(
-        f"torch operator {func} has no row for secret tensors ({describe((*args, *kwargs.values()))}): add one in mpckit/aten, "
-        "or compose the step from operators that have one (`mpckit.aten.TABLE` lists them)"
-    )
+        f"torch operator {func} has no row for secret tensors ({describe((*args, *kwargs.values()))}): add one in "
+        "mpckit/aten, or compose the step from operators that have one (`mpckit.aten.TABLE` lists them)"
+    ) from inner
 
 
 def _on_public(func, args, kwargs):

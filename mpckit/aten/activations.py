@@ -1,12 +1,14 @@
 """Rows of activation functions: one line each, where `protocols/functions.py` has the protocol."""
 
 import math
+from functools import partial
 
 import torch
 
-from .arithmetic import add, mul, sub
-from .compare import gt, where
-from .table import apply, call, numbers, row
+from ..protocols import functions
+from .arithmetic import add, mul, neg, sub
+from .compare import gt, lt, where
+from .table import apply, call, fixed_point, is_float, numbers, row, unknown
 
 
 def _register(names: str):
@@ -24,7 +26,7 @@ def relu(x):
 
 @row("gelu")
 def gelu(x, approximate="none"):
-    return apply("gelu", x)
+    return apply("gelu", x, approximate)
 
 
 @row("log2")
@@ -42,6 +44,11 @@ def log1p(x):
     return apply("log", add(x, 1))
 
 
+@row("exp2")
+def exp2(x):
+    return apply("exp", mul(x, math.log(2)))
+
+
 @row("expm1")
 def expm1(x):
     return sub(apply("exp", x), 1)
@@ -49,38 +56,28 @@ def expm1(x):
 
 @row("_softmax")
 def softmax(x, dim, half_to_float=False):
-    return apply("softmax", x.movedim(dim, -1)).movedim(-1, dim)
+    return apply("softmax", x, dim)
 
 
 @row("_log_softmax")
 def log_softmax(x, dim, half_to_float=False):
-    return apply("log_softmax", x.movedim(dim, -1)).movedim(-1, dim)
+    return apply("log_softmax", x, dim)
 
 
 # ---- made of ReLUs -----------------------------------------------------------------------------------------------------------
 
 
-@row("clamp", "hardtanh")
-def clamp(x, min=-1.0, max=1.0):
-    if min is None or max is None:
-        return clamp_min(x, min) if max is None else clamp_max(x, max)
-    return apply("clamp", x, float(min), float(max))
+@row("clamp", "clamp.Tensor")
+def clamp(x, min=None, max=None):
+    if all(v is None or not isinstance(v, torch.Tensor) for v in (min, max)):
+        return call(partial(functions.clamp, x.session.suite), numbers(x), min, max)
+    x = x if min is None else add(relu(sub(x, min)), min)
+    return x if max is None else sub(max, relu(sub(max, x)))
 
 
-@row("clamp_min")
-def clamp_min(x, low):
-    return add(relu(sub(x, low)), low)
-
-
-@row("clamp_max")
-def clamp_max(x, high):
-    return sub(high, relu(sub(high, x)))
-
-
-@row("clamp.Tensor", "clamp_min.Tensor", "clamp_max.Tensor")
-def clamp_tensor(x, min=None, max=None):
-    x = x if min is None else clamp_min(x, min)
-    return x if max is None else clamp_max(x, max)
+row("hardtanh")(lambda x, low=-1.0, high=1.0: clamp(x, low, high))
+row("clamp_min", "clamp_min.Tensor")(lambda x, low: clamp(x, low, None))
+row("clamp_max", "clamp_max.Tensor")(lambda x, high: clamp(x, None, high))
 
 
 @row("relu6")
@@ -117,10 +114,18 @@ def elu(x, alpha=1, scale=1, input_scale=1):
 
 @row("softplus")
 def softplus(x, beta=1, threshold=20):
-    y = mul(x, beta)
-    magnitude = apply("absolute", y)
-    tail = apply("log", add(apply("exp", mul(magnitude, -1)), 1))  # log(1 + exp(-|y|)), between 0 and log 2
-    return mul(add(mul(add(y, magnitude), 0.5), tail), 1 / beta)
+    return mul(apply("softplus", mul(x, beta)), 1 / beta)
+
+
+@row("log_sigmoid_forward")
+def log_sigmoid(x):
+    return neg(apply("softplus", neg(x))), unknown(x)
+
+
+@row("sign", "sgn")
+def sign(x):
+    out = sub(gt(x, 0), lt(x, 0))
+    return fixed_point(out) if is_float(x) else out
 
 
 @row("threshold")

@@ -1,10 +1,12 @@
 """Rows that add and multiply. A sum costs nothing; a product of two secrets one round, and one that brings its unit home."""
 
 import math
+from functools import partial, reduce
 
 import torch
 
 from .. import kernels
+from ..protocols.arithmetic import truncate
 from ..tensor import SecretTensor
 from .table import alike, apply, beside, both, call, each, fixed_point, is_bits, is_float, is_secret, local, numbers, row, to_unit, unit
 
@@ -126,19 +128,27 @@ def addmv(bias, x, y, beta=1, alpha=1):
     return add(mul(dot(x, y), alpha), mul(bias, beta))
 
 
+@row("_trilinear")
+def trilinear(a, b, c, expand_a, expand_b, expand_c, summed, unroll=1):
+    """What nn.Bilinear is made of: the product of three, broadcast and summed."""
+    for dim in range(a.dim() + len(expand_a)):
+        a, b, c = (v.unsqueeze(dim) if dim in e else v for v, e in ((a, expand_a), (b, expand_b), (c, expand_c)))
+    return mul(mul(a, b), c).sum(summed)
+
+
 # ---- quotients and powers ----------------------------------------------------------------------------------------------------
 
 
 @row("div.Tensor", "div.Scalar")
 def div(x, y):
-    if is_secret(y):
-        return mul(x, reciprocal(y))
-    return mul(x, 1 / (y.double() if isinstance(y, torch.Tensor) else y))
+    if not is_secret(y):
+        return mul(x, 1 / (y.double() if isinstance(y, torch.Tensor) else y))
+    return apply("division", x, fixed_point(y)) if is_secret(x) else mul(reciprocal(y), x)
 
 
 @row("div.Tensor_mode", "div.Scalar_mode")
 def div_mode(x, y, rounding_mode=None):
-    return div(x, y) if rounding_mode is None else {"floor": torch.floor, "trunc": torch.trunc}[rounding_mode](div(x, y))
+    return div(x, y) if rounding_mode is None else floor_divide(x, y) if rounding_mode == "floor" else trunc(div(x, y))
 
 
 @row("reciprocal")
@@ -148,19 +158,9 @@ def reciprocal(x):
 
 @row("pow.Tensor_Scalar")
 def power(x, exponent):
-    """Integer powers by squaring; ±½ by a root; others by exp and log, for positive x."""
-    if float(exponent).is_integer():
-        exponent = int(exponent)
-        if exponent < 0:
-            return power(reciprocal(x), -exponent)
-        if exponent == 0:
-            return SecretTensor.constant(torch.ones(x.shape, dtype=x.dtype), x.session)
-        half = power(x, exponent // 2) if exponent > 1 else None
-        even = square(half) if half is not None else None
-        return even if exponent % 2 == 0 else x if even is None else mul(even, x)
-    if abs(exponent) == 0.5:
-        return apply("sqrt" if exponent > 0 else "rsqrt", x)
-    return apply("exp", mul(apply("log", x), exponent))
+    if is_float(x) or is_float(exponent) or exponent < 1:
+        return apply("power", x, exponent)
+    return reduce(mul, [numbers(x)] * exponent)
 
 
 @row("pow.Scalar")
@@ -176,3 +176,56 @@ def power_tensor(x, y):
 @row("abs")
 def absolute(x):
     return apply("absolute", x)
+
+
+@row("xlogy.Tensor")
+def xlogy(x, y):
+    return mul(x, apply("log", y) if is_secret(y) else torch.log(y))
+
+
+# ---- whole numbers -----------------------------------------------------------------------------------------------------------
+
+
+def _whole(x):
+    """⌊x⌋ as an integer, by the exact truncation: 2.0 stays 2."""
+    return call(partial(truncate, by=unit(x), mode="exact"), x) if is_float(x) else x
+
+
+@row("floor")
+def floor(x):
+    return fixed_point(_whole(x)) if is_float(x) else x
+
+
+@row("ceil")
+def ceil(x):
+    return neg(floor(neg(x)))
+
+
+@row("round")
+def round_(x, decimals=0):
+    """Halves go up; torch's go to the even neighbour."""
+    return floor(add(x, 0.5))
+
+
+@row("trunc")
+def trunc(x):
+    """Towards zero: of the fraction, only its sign remains to be seen."""
+    below = floor(x)
+    return add(below, mul(torch.lt(x, 0), torch.ne(x, below)))
+
+
+@row("frac")
+def frac(x):
+    return sub(x, trunc(x))
+
+
+@row("floor_divide", "floor_divide.Scalar")
+def floor_divide(x, y):
+    if is_float(x) or is_float(y):
+        return floor(div(x, y))
+    return _whole(div(add(x, 0.5), y))  # so that a quotient just below a whole number is not rounded down
+
+
+@row("remainder.Tensor", "remainder.Scalar")
+def remainder(x, y):
+    return sub(x, mul(floor_divide(x, y), y))

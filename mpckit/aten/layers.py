@@ -7,7 +7,7 @@ from .. import kernels
 from ..tensor import SecretError, SecretTensor
 from .arithmetic import add, bilinear, mul, sub
 from .reduce import mean, square
-from .table import apply, become, is_secret, row
+from .table import apply, become, is_secret, row, unknown
 
 
 @row("convolution")
@@ -88,18 +88,13 @@ def native_batch_norm(x, weight, bias, *rest):
 
 @row("native_layer_norm")
 def layer_norm(x, shape, weight, bias, eps):
-    dims = list(range(x.dim() - len(shape), x.dim()))
-    center = mean(x, dims, True)
-    scale = apply("rsqrt", add(mean(square(sub(x, center)), dims, True), eps))
-    out = mul(sub(x, center), scale)
+    out = apply("normalise", x, tuple(range(x.dim() - len(shape), x.dim())), eps)
     out = out if weight is None else mul(out, weight)
-    return out if bias is None else add(out, bias), center, scale
+    return out if bias is None else add(out, bias), unknown(x), unknown(x)
 
 
 @row("native_group_norm")
 def group_norm(x, weight, bias, n, channels, size, groups, eps):
-    out, center, scale = layer_norm(x.reshape(n, groups, -1), [channels * size // groups], None, None, eps)
-    out = out.reshape(x.shape)
+    out = apply("normalise", x.reshape(n, groups, -1), (2,), eps).reshape(x.shape)
     out = out if weight is None else mul(out, _channels(weight, x))
-    return out if bias is None else add(out, _channels(bias, x)), center.reshape(n, groups), scale.reshape(n, groups)
-
+    return out if bias is None else add(out, _channels(bias, x)), unknown(x), unknown(x)

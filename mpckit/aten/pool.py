@@ -8,7 +8,7 @@ import math
 import torch
 
 from .arithmetic import div, mul
-from .table import beside, call, local, numbers, row
+from .table import beside, call, local, numbers, row, unknown
 
 
 def windows(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool):
@@ -80,14 +80,9 @@ def _max_pool(spatial):
     def pool(x, kernel, stride=(), padding=(0,), dilation=(1,), ceil_mode=False):
         geometry = _geometry(spatial, kernel, stride or kernel, padding, dilation)
         out = max_over(x, [windows(size, *g, ceil_mode) for size, g in zip(x.shape[-spatial:], geometry)])
-        return out, unknown_index(out)
+        return out, unknown(out)
 
     return pool
-
-
-def unknown_index(out):
-    """Nobody knows where the maxima were: a meta tensor, which refuses to be read."""
-    return torch.empty(out.shape, dtype=torch.int64, device="meta")
 
 
 def _average_pool(spatial):
@@ -109,7 +104,7 @@ def _adaptive(spatial, largest):
         indices = [bins(size, count) for size, count in zip(x.shape[-spatial:], output_size)]
         if largest:
             out = max_over(x, indices)
-            return out, unknown_index(out)
+            return out, unknown(out)
         return mean_over(x, indices, [(i >= 0).sum(1) for i in indices])
 
     return pool

@@ -83,6 +83,11 @@ def norm(x, ord=2, dim=None, keepdim=False, dtype=None):
     raise NotImplementedError(f"the vector norm of order {ord} has no row: orders 1, 2 and inf have one")
 
 
+@row("_cdist_forward")
+def cdist(x, y, p=2, mode=None):
+    return norm(sub(x.unsqueeze(-2), y.unsqueeze(-3)), p, -1)
+
+
 @row("logsumexp")
 def logsumexp(x, dim, keepdim=False):
     top = torch.amax(x, dim, True)

@@ -138,6 +138,11 @@ def _register_places():
 _register_places()
 
 
+@row("scatter.value")
+def scatter_value(x, dim, index, value):
+    return torch.scatter(x, dim, index, torch.full(index.shape, value, dtype=x.dtype, device=index.device))
+
+
 @row("cat")
 def cat(tensors, dim=0):
     return _join(torch.cat, [t for t in tensors if t.dim() != 1 or t.numel()] or tensors, dim)  # torch ignores [0]

@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 
+from ..protocols import functions
 from ..runtime.session import Session, Shared
 from ..tensor import TABLE, SecretError, SecretTensor
 
@@ -57,8 +58,6 @@ def call(protocol, *operands):
 
 def apply(name: str, x: SecretTensor, *args):
     """A function of `protocols/functions.py`, with the session's suite, on fixed-point numbers."""
-    from ..protocols import functions
-
     return call(partial(getattr(functions, name), x.session.suite), fixed_point(x), *args)
 
 
@@ -95,6 +94,11 @@ def beside(x: SecretTensor, value):
     if isinstance(value, torch.Tensor):
         return value.to(x.shared.shares[0].data.device)
     return [beside(x, v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def unknown(x) -> torch.Tensor:
+    """What torch keeps for the backward pass, where a maximum was say, and nobody knows here: a meta tensor, which refuses to be read."""
+    return torch.empty(x.shape, dtype=torch.int64, device="meta")
 
 
 # ---- units -----------------------------------------------------------------------------------------------------------------
