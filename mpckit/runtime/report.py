@@ -122,7 +122,7 @@ class Report:
 def size(count: float) -> str:
     """Bytes for people: 512 B, 1.5 kB, 3.4 MB (powers of ten)."""
     for unit in ("B", "kB", "MB"):
-        if count < 1000:
+        if count < 999.5:  # what rounds to a thousand takes the next unit
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} GB"
@@ -130,8 +130,11 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds for people: 3.2 ms, 1.5 s, 2 min 5 s."""
-    if seconds < 1e-3:
+    if seconds < 0.9995e-3:
         return f"{seconds * 1e6:.0f} µs"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1e3:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    if seconds < 99.95:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
