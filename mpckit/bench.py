@@ -2,7 +2,7 @@
 
 A case shares its inputs in the set-up phase, has its correlations dealt ahead, and is then run and measured. Bytes and rounds are exact and
 those of one party (the one that sends most); cpu_s is the process's CPU time over the number of parties; wall_s the time the link
-would need (virtual clock). Medians over `--repeat` runs.
+would need (virtual clock). Medians over `--repeat` runs after one that does not count.
 """
 
 import json
@@ -101,6 +101,7 @@ def measure(name: str, parties: int = 2, link: Link = LAN, suite: str = "bits", 
     net = chosen.model() if chosen.model else None
     with torch.no_grad():
         expected = chosen.compute(*([net] if net else []), *plain)
+        _once(chosen, plain, net, expected, parties, link)  # warms up: kernels come from numba's cache at their first call
         rows = [_once(chosen, plain, net, expected, parties, link) for _ in range(repeat)]
     row = {key: statistics.median(r[key] for r in rows) for key in rows[0]}
     return {"case": name, "suite": suite, "parties": parties} | row

@@ -67,7 +67,6 @@ def _rows_by_columns(a, columns, out):
             out[m, n] = total
 
 
-@definition.conv.on("meta")
 @definition.conv.on("cpu")
 def conv(x, w, stride, padding, dilation, groups):
     return (F.conv1d if len(stride) == 1 else F.conv2d)(x, w, None, stride, padding, dilation, groups)

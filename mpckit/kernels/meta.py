@@ -1,0 +1,52 @@
+"""Bodies for meta tensors, which a planner runs: the shape and dtype of the result, without the reference's many small steps."""
+
+import torch
+import torch.nn.functional as F
+
+from . import reference as definition
+from .reference import DIGIT
+
+
+def _words(*shape):
+    return torch.empty(shape, dtype=torch.int64, device="meta")
+
+
+@definition.conv.on("meta")
+def conv(x, w, stride, padding, dilation, groups):
+    return (F.conv1d if len(stride) == 1 else F.conv2d)(x, w, None, stride, padding, dilation, groups)
+
+
+@definition.beaver.on("meta")
+def beaver(c, d, b, a, e, first):
+    return torch.empty_like(c)
+
+
+@definition.to_planes.on("meta")
+def to_planes(v, bits):
+    return _words(bits, *v.shape[:-1], -(-v.shape[-1] // 64))
+
+
+@definition.from_planes.on("meta")
+def from_planes(planes, n):
+    return _words(*planes.shape[1:-1], n)
+
+
+@definition.digit_tables.on("meta")
+def digit_tables(planes):
+    return _words(planes.shape[0] // DIGIT, 16, *planes.shape[1:])
+
+
+@definition.digit_compare.on("meta")
+def digit_compare(planes, tables):
+    shape = (planes.shape[0] // DIGIT, *planes.shape[1:])
+    return _words(*shape), _words(*shape)
+
+
+@definition.tree_node.on("meta")
+def tree_node(opened, dealt, radix, want, first):
+    return _words(len(want), *opened.shape[1:])
+
+
+@definition.lookup.on("meta")
+def lookup(x_hat, hot, table):
+    return torch.empty_like(x_hat)
