@@ -1,12 +1,12 @@
 """Imports point down only: a module imports from lower rows and from its own.
 
-    6  team  show   zoo  bench …          what a person touches beside torch
-    5  tensor   aten  nn                    torch on top, protocols below
-    4  runtime  offline                     the only code that does I/O or keeps state
-    3  protocols                            generators
-    2  ask   correlations                   the vocabulary
-    1  stream   share   fss                 pure cryptography
-    0  ring   kernels                       integers and devices
+6  team  show   zoo  bench …          what a person touches beside torch
+5  tensor   aten  nn                    torch on top, protocols below
+4  runtime  offline                     the only code that does I/O or keeps state
+3  protocols                            generators
+2  ask   correlations                   the vocabulary
+1  stream   share   fss                 pure cryptography
+0  ring   kernels                       integers and devices
 """
 
 import ast
@@ -23,10 +23,30 @@ ROWS = [
     {"protocols"},
     {"runtime", "offline"},
     {"tensor", "aten", "nn"},
-    {"team", "ownership", "seat", "engines", "failures", "watchdog", "progress", "show", "zoo", "bench", "demo", "__main__"},
+    {
+        "team",
+        "ownership",
+        "seat",
+        "engines",
+        "failures",
+        "watchdog",
+        "progress",
+        "show",
+        "zoo",
+        "bench",
+        "demo",
+        "__main__",
+    },
 ]
 ROW = {name: number for number, names in enumerate(ROWS) for name in names}
-NOTEBOOK = {"IPython", "ipyparallel", "ipywidgets", "anywidget", "plotly", "tqdm"}  # plots and engines belong to row 6 alone
+NOTEBOOK = {
+    "IPython",
+    "ipyparallel",
+    "ipywidgets",
+    "anywidget",
+    "plotly",
+    "tqdm",
+}  # plots and engines belong to row 6 alone
 FILES = {p: p.relative_to(PACKAGE).with_suffix("").parts for p in sorted(PACKAGE.rglob("*.py"))}
 FILES.pop(PACKAGE / "__init__.py")  # the public names come from everywhere
 
@@ -47,7 +67,9 @@ def imports(source: str, module: tuple[str, ...], is_package: bool):
         else:
             continue
         for name in names:
-            (inner if name[0] == "mpckit" else outer).append((node.lineno, tuple(name[1:]) if name[0] == "mpckit" else name[0]))
+            (inner if name[0] == "mpckit" else outer).append(
+                (node.lineno, tuple(name[1:]) if name[0] == "mpckit" else name[0])
+            )
     return inner, outer
 
 
@@ -87,6 +109,12 @@ def test_an_import_that_climbs_is_seen(module, source):
 
 
 def test_imports_that_point_down_or_aside_are_fine():
-    assert climbing("from ..ring import Ring\nfrom . import gates\nimport torch\nfrom .bits import msb", ("protocols", "arithmetic")) == []
+    assert (
+        climbing(
+            "from ..ring import Ring\nfrom . import gates\nimport torch\nfrom .bits import msb",
+            ("protocols", "arithmetic"),
+        )
+        == []
+    )
     assert climbing("from . import wire\nfrom ..offline.store import Store", ("runtime",), is_package=True) == []
     assert climbing("import plotly\nfrom ..tensor import secret", ("show", "live")) == []

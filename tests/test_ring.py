@@ -1,7 +1,7 @@
 """Numbers in, integers modulo 2^bits, numbers out:
 
-    ring = Ring(bits=64, frac=16)
-    ring.decode(ring.encode(-1.5)) == -1.5
+ring = Ring(bits=64, frac=16)
+ring.decode(ring.encode(-1.5)) == -1.5
 """
 
 import math
@@ -23,7 +23,7 @@ def test_the_example():
     assert ring.decode(ring.encode(-1.5)) == -1.5
 
 
-# ---- the fixed-point code ----------------------------------------------------------------------------------------------
+# ---- the fixed-point code ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", range(1, 17))
@@ -47,7 +47,15 @@ def test_negative_numbers_just_above_an_integer_decode_right():
 
 
 def test_encoding_rounds_to_the_nearest_and_ties_to_even():
-    assert Ring(8, 0).encode(torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5, 0.4999, -2.51])).tolist() == [0, 2, 2, 0, -2, 0, -3]
+    assert Ring(8, 0).encode(torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5, 0.4999, -2.51])).tolist() == [
+        0,
+        2,
+        2,
+        0,
+        -2,
+        0,
+        -3,
+    ]
     assert Ring(16, 4).encode(torch.tensor([1 / 32, 3 / 32, -3 / 32])).tolist() == [0, 2, -2]
 
 
@@ -92,7 +100,9 @@ def test_numbers_that_are_none_raise(dtype, bad):
 
 def test_the_error_names_the_first_bad_value_and_the_range():
     x = torch.tensor([[1.0, 2.0], [-300.5, math.nan]])
-    with pytest.raises(RangeError, match=r"^-300\.5 does not fit a 16-bit ring with 8 fraction bits: .*\[-2\^7, 2\^7 - 2\^-8\]"):
+    with pytest.raises(
+        RangeError, match=r"^-300\.5 does not fit a 16-bit ring with 8 fraction bits: .*\[-2\^7, 2\^7 - 2\^-8\]"
+    ):
         Ring(16, 8).encode(x)
     with pytest.raises(RangeError, match=r"^128 does not fit"):
         Ring(16, 8).encode(torch.tensor([127, 128, 129]))
@@ -150,7 +160,7 @@ def test_rings_outside_the_limits_do_not_exist():
             Ring(bits, frac)
 
 
-# ---- integers modulo 2^bits --------------------------------------------------------------------------------------------
+# ---- integers modulo 2^bits ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bits", range(1, 65))

@@ -1,15 +1,15 @@
 """A secret in pieces, and algebra on the pieces:
 
-    pieces = split(torch.tensor([7]), streams)          # n - 1 uniform ones, and one that makes the sum right
-    x, y = (AShare(piece, party, ring) for …)
-    join([x + y of party 0, x + y of party 1])          # the sum of the secrets; no message was needed
+pieces = split(torch.tensor([7]), streams)          # n - 1 uniform ones, and one that makes the sum right
+x, y = (AShare(piece, party, ring) for …)
+join([x + y of party 0, x + y of party 1])          # the sum of the secrets; no message was needed
 """
 
 import pytest
 import torch
 
-from mpckit.protocols.arithmetic import Fixed
 from mpckit.correlations import View
+from mpckit.protocols.arithmetic import Fixed
 from mpckit.ring import Ring
 from mpckit.share import AShare, BShare, UnitError, join, split
 from mpckit.stream import Stream
@@ -46,7 +46,7 @@ def test_the_example():
     assert join([x[0] + y[0], x[1] + y[1]]).tolist() == [8, -1]
 
 
-# ---- additive ------------------------------------------------------------------------------------------------------------
+# ---- additive ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -100,13 +100,17 @@ def test_a_persistent_mask_follows_rearrangements_and_nothing_else():
     turned = x.map(torch.ops.aten.t.default)
     assert torch.equal(turned.fixed.mask, (data + 1).T) and torch.equal(turned.fixed.opened, (data + 2).T)
     assert turned.fixed.view == View(4, (2, 3), (("t.default", ()),))
-    deeper = turned.map(torch.ops.aten.view.default, [6]) if turned.data.is_contiguous() else turned.map(torch.ops.aten.unsqueeze.default, 0)
+    deeper = (
+        turned.map(torch.ops.aten.view.default, [6])
+        if turned.data.is_contiguous()
+        else turned.map(torch.ops.aten.unsqueeze.default, 0)
+    )
     assert len(deeper.fixed.view.steps) == 2
     for changed in (x + 1, x + x, -x, x * 2, x.like(data), x.map(torch.neg)):
         assert changed.fixed is None
 
 
-# ---- xor -----------------------------------------------------------------------------------------------------------------
+# ---- xor -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -142,7 +146,7 @@ def test_a_narrow_word_joins_to_what_its_bits_say():
     assert join(pieces).tolist() == [0x81 - 256]
 
 
-# ---- splitting -----------------------------------------------------------------------------------------------------------
+# ---- splitting -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)

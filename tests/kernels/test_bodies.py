@@ -29,11 +29,21 @@ def bits(*shape):
     return torch.randint(0, 2, shape).bool()
 
 
-# ---- examples: name → argument lists -------------------------------------------------------------------------------------
+# ---- examples: name → argument lists -------------------------------------------------------------
 
 
 def matmul():
-    for m, k, n in ((1, 70, 50), (5, 1, 1), (1, 1, 5000), (65, 3, 7), (64, 5, 3), (100, 64, 64), (3, 0, 4), (0, 3, 4), (3, 4, 0)):
+    for m, k, n in (
+        (1, 70, 50),
+        (5, 1, 1),
+        (1, 1, 5000),
+        (65, 3, 7),
+        (64, 5, 3),
+        (100, 64, 64),
+        (3, 0, 4),
+        (0, 3, 4),
+        (3, 4, 0),
+    ):
         yield words(m, k), words(k, n)
         yield words(m, k), words(n, k).mT  # a transposed weight, as in F.linear
         yield words(k, m).mT, words(k, n)
@@ -137,7 +147,9 @@ def digit_compare():
 
 
 def tree_node():
-    for radix, want, first, shape in itertools.product((2, 3, 4), tree.WANT, (True, False), ((0,), (1,), (65,), (3, 64), (2, 3, 5))):
+    for radix, want, first, shape in itertools.product(
+        (2, 3, 4), tree.WANT, (True, False), ((0,), (1,), (65,), (3, 64), (2, 3, 5))
+    ):
         inputs = tree.monomials(radix, want)[0]
         yield words(inputs, *shape), words(inputs + len(tree.mask_products(radix, want)), *shape), radix, want, first
     yield words(70, 2).T, words(70, 3).T, 2, "p", True
@@ -160,9 +172,21 @@ def keystream():
 EXAMPLES = {
     f.__name__: f
     for f in (
-        matmul, conv, beaver, select, to_planes, from_planes, pack, unpack, digit_tables, digit_compare, tree_node, lookup, keystream,
+        matmul,
+        conv,
+        beaver,
+        select,
+        to_planes,
+        from_planes,
+        pack,
+        unpack,
+        digit_tables,
+        digit_compare,
+        tree_node,
+        lookup,
+        keystream,
     )
-}  # fmt: skip
+}
 
 
 def outputs(result):
@@ -180,7 +204,7 @@ def spread(t):
     return t.repeat_interleave(2, -1)[..., ::2]
 
 
-# ---- laws ----------------------------------------------------------------------------------------------------------------
+# ---- laws ----------------------------------------------------------------------------------------
 
 
 def test_every_kernel_has_examples():
@@ -207,7 +231,9 @@ def test_bodies_equal_the_definition_bit_for_bit(name, device):
             for e, f in zip(expected, found):
                 assert (e.shape, e.dtype) == (f.shape, f.dtype) and f.device.type == device
                 assert torch.equal(e, f.cpu()), (name, [a.shape if isinstance(a, torch.Tensor) else a for a in args])
-            assert all(map(torch.equal, kept, (a for a in given if isinstance(a, torch.Tensor)))), "a kernel changes no argument"
+            assert all(map(torch.equal, kept, (a for a in given if isinstance(a, torch.Tensor)))), (
+                "a kernel changes no argument"
+            )
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
@@ -220,7 +246,7 @@ def test_on_meta_tensors_shapes_and_dtypes_are_the_same(name):
         assert [(e.shape, e.dtype) for e in expected] == [(f.shape, f.dtype) for f in found]
 
 
-# ---- what the definitions mean -------------------------------------------------------------------------------------------
+# ---- what the definitions mean -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("torch_conv", [F.conv1d, F.conv2d])
@@ -286,15 +312,20 @@ def test_a_lookup_with_all_shares_gives_the_entry():
 @pytest.mark.parametrize("radix", [2, 3, 4])
 @pytest.mark.parametrize("want", tree.WANT)
 def test_a_tree_node_joins_digits(radix, want):
-    """All inputs at once, one bit column each, most significant digit first: G = g_top ⊕ p_top·g_next ⊕ …, P = all p."""
+    """All inputs at once, a bit column each, most significant digit first: G = g_top ⊕ p_top·g_next ⊕ …, P = all p."""
     torch.manual_seed(6)
     inputs, _, for_p = tree.monomials(radix, want)
     rows = (torch.arange(1 << inputs)[None] >> torch.arange(inputs)[:, None]) & 1
     clear = kernels.to_planes(rows, 1)[0]
     masks = words(*clear.shape)
-    dealt = torch.stack([*masks, *(functools.reduce(torch.bitwise_and, [masks[i] for i in t]) for t in tree.mask_products(radix, want))])
+    dealt = torch.stack(
+        [*masks, *(functools.reduce(torch.bitwise_and, [masks[i] for i in t]) for t in tree.mask_products(radix, want))]
+    )
     mine = words(*dealt.shape)
-    shares = [kernels.tree_node(clear ^ masks, piece, radix, want, first) for piece, first in ((mine, True), (mine ^ dealt, False))]
+    shares = [
+        kernels.tree_node(clear ^ masks, piece, radix, want, first)
+        for piece, first in ((mine, True), (mine ^ dealt, False))
+    ]
     out = kernels.from_planes((shares[0] ^ shares[1])[None], 1 << inputs)
     p = rows[:radix] if "p" in want else rows[: radix - 1]
     if "g" in want:
@@ -304,4 +335,3 @@ def test_a_tree_node_joins_digits(radix, want):
     if "p" in want:
         assert torch.equal(out[-1], p.prod(0)) and for_p
     assert len(out) == len(want)
-

@@ -28,7 +28,7 @@ def stored(name):
     return json.loads((VECTORS / name).read_text())
 
 
-# ---- AES -------------------------------------------------------------------------------------------------------------------
+# ---- AES -----------------------------------------------------------------------------------------
 
 FIPS_197 = [  # (key, plaintext, ciphertext): appendix B, appendix C.1
     ("2b7e151628aed2a6abf7158809cf4f3c", "3243f6a8885a308d313198a2e0370734", "3925841d02dc09fbdc118597196a0b32"),
@@ -60,7 +60,7 @@ def test_sp_800_38a_counter_mode(body):
     assert (octets(plain) ^ stream).tolist() == octets(cipher).tolist()
 
 
-# ---- our own formats -------------------------------------------------------------------------------------------------------
+# ---- our own formats -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", stored("stream.json"), ids=lambda case: case["label"])

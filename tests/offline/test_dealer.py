@@ -1,7 +1,7 @@
 """Dealing once, read three ways: the dealer sees all pieces, a party its own, the planner the shapes.
 
-    handles = Triple(Bilinear("mul"), (4,), (4,)).deal(Dealing(seeds, serial=7))      # a, b and c = a·b, with all pieces
-    mine = Triple(Bilinear("mul"), (4,), (4,)).deal(Expanding(0, 2, seeds[0], serial=7))   # the same pieces of party 0, from its seed alone
+handles = Triple(Bilinear("mul"), (4,), (4,)).deal(Dealing(seeds, serial=7))      # a, b and c = a·b, with all pieces
+mine = Triple(Bilinear("mul"), (4,), (4,)).deal(Expanding(0, 2, seeds[0], serial=7))   # the same pieces of party 0, from its seed alone
 """
 
 import dataclasses
@@ -12,10 +12,33 @@ import torch
 
 from mpckit import correlations, kernels
 from mpckit.correlations import (
-    Bilinear, BitTriple, Compare, Correlation, DaBit, Equal, Mask, Masked, Node, Select, Square, Table, Triple, TruncPair, View, WordBits,
-)  # fmt: skip
+    Bilinear,
+    BitTriple,
+    Compare,
+    Correlation,
+    DaBit,
+    Equal,
+    Mask,
+    Masked,
+    Node,
+    Select,
+    Square,
+    Table,
+    Triple,
+    TruncPair,
+    View,
+    WordBits,
+)
 from mpckit.kernels import tree
-from mpckit.offline.dealer import Dealing, Expanding, MetaDealing, correction_bytes, from_json, pack_corrections, to_json
+from mpckit.offline.dealer import (
+    Dealing,
+    Expanding,
+    MetaDealing,
+    correction_bytes,
+    from_json,
+    pack_corrections,
+    to_json,
+)
 from mpckit.offline.source import DealerService, LocalDealer, RemoteDealer
 from mpckit.offline.store import ReuseError
 from mpckit.stream import derive
@@ -24,8 +47,13 @@ MUL, MATMUL, CONV = Bilinear("mul"), Bilinear("matmul"), Bilinear("conv", ((1, 2
 ROTATED = View(3, (2, 3), (("t.default", ()), ("unsqueeze.default", (0,)), ("expand.default", ((4, 3, 2),))))
 EXAMPLES = {
     Triple: [
-        Triple(MUL, (4,), (3, 1)), Triple(MATMUL, (2, 3), (3, 4)), Triple(CONV, (2, 4, 5, 5), (6, 2, 3, 3)), Triple(MUL, (), (0,)),
-        Triple(MUL, (4, 3, 2), ROTATED), Triple(MATMUL, View(1, (2, 3)), (3, 4)), Triple(MUL, View(1, (2, 3)), View(2, (2, 3))),
+        Triple(MUL, (4,), (3, 1)),
+        Triple(MATMUL, (2, 3), (3, 4)),
+        Triple(CONV, (2, 4, 5, 5), (6, 2, 3, 3)),
+        Triple(MUL, (), (0,)),
+        Triple(MUL, (4, 3, 2), ROTATED),
+        Triple(MATMUL, View(1, (2, 3)), (3, 4)),
+        Triple(MUL, View(1, (2, 3)), View(2, (2, 3))),
     ],
     Square: [Square(()), Square((0,)), Square((3, 5))],
     Mask: [Mask(0, (3,)), Mask(7, ())],
@@ -39,7 +67,7 @@ EXAMPLES = {
     Equal: [Equal((70,), 64), Equal((), 8)],
     Select: [Select((5,), (5,)), Select((3, 1), (3, 4)), Select((), (2,))],
     Table: [Table((5,), 64, 0, 4), Table((5,), 64, 10, 9), Table((2, 3), 8, 2, 6), Table((), 8, 0, 0)],
-}  # fmt: skip
+}
 EVERY = [c for examples in EXAMPLES.values() for c in examples]
 PARTIES = (2, 3, 4)
 
@@ -49,7 +77,11 @@ def seeds(n):
 
 
 def kinds():
-    return {k for k in vars(correlations).values() if isinstance(k, type) and issubclass(k, Correlation) and k is not Correlation}
+    return {
+        k
+        for k in vars(correlations).values()
+        if isinstance(k, type) and issubclass(k, Correlation) and k is not Correlation
+    }
 
 
 def same(left, right):
@@ -71,7 +103,7 @@ def test_every_correlation_has_examples_and_is_plain_data():
     assert all(isinstance(example, kind) for kind, examples in EXAMPLES.items() for example in examples)
 
 
-# ---- one text, three readings ----------------------------------------------------------------------------------------------
+# ---- one text, three readings --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -85,7 +117,9 @@ def test_each_party_expands_what_the_dealer_dealt(correlation, n):
         reading = Expanding(party, n, seeds(n)[party], 5, received if party == n - 1 else None)
         own = correlation.deal(reading)
         assert len(own) == len(dealt) and all(h.value.is_meta for h in own)
-        assert all(same(mine.pieces[0], theirs.pieces[party]) and mine.xor == theirs.xor for mine, theirs in zip(own, dealt))
+        assert all(
+            same(mine.pieces[0], theirs.pieces[party]) and mine.xor == theirs.xor for mine, theirs in zip(own, dealt)
+        )
         if party == n - 1:
             assert reading.at == received.numel(), "the last party used all it received"
 
@@ -126,7 +160,7 @@ def test_nothing_travels_for_uniform_secrets_and_corrections_are_noise(correlati
         assert (ours != theirs).double().mean() > 0.5
 
 
-# ---- what the pieces mean --------------------------------------------------------------------------------------------------
+# ---- what the pieces mean ------------------------------------------------------------------------
 
 
 def values(correlation, serial=5):
@@ -185,10 +219,12 @@ def test_tables_of_masks():
     low = r & 0xFFFF
     assert torch.equal(high, low >> 4) and torch.equal(wrap, (low >> 15) << 12)
     index = (low >> 4) & 127
-    assert torch.equal(torch.stack([(h[i >> 6] >> (i & 63)) & 1 for h, i in zip(hot, index)]), torch.ones(50, dtype=torch.int64))
+    assert torch.equal(
+        torch.stack([(h[i >> 6] >> (i & 63)) & 1 for h, i in zip(hot, index)]), torch.ones(50, dtype=torch.int64)
+    )
 
 
-# ---- correlations as text --------------------------------------------------------------------------------------------------
+# ---- correlations as text ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("correlation", EVERY, ids=repr)
@@ -202,18 +238,34 @@ def test_text_and_back(correlation):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "nonsense", "5", "null", "[]", '"Square"', "{}", '{"type": "Correlation"}', '{"type": "os.system"}', '{"type": ["Square"]}',
-        '{"shape": [3]}', '{"type": "Square"}', '{"type": "Square", "shape": [3], "more": 1}', '{"type": "Square", "size": [3]}',
-        '[{"type": "Square", "shape": [3]}]', '{"type": "Bilinear", "kind": "mul", "args": []}', '{"type": "View", "number": 1, "shape": [2]}',
-        '{"type": "ABC"}', '{"type": "lsr"}', '{"type": "Triple", "op": {"type": "eval"}, "x": [1], "y": [1]}',
+        "",
+        "nonsense",
+        "5",
+        "null",
+        "[]",
+        '"Square"',
+        "{}",
+        '{"type": "Correlation"}',
+        '{"type": "os.system"}',
+        '{"type": ["Square"]}',
+        '{"shape": [3]}',
+        '{"type": "Square"}',
+        '{"type": "Square", "shape": [3], "more": 1}',
+        '{"type": "Square", "size": [3]}',
+        '[{"type": "Square", "shape": [3]}]',
+        '{"type": "Bilinear", "kind": "mul", "args": []}',
+        '{"type": "View", "number": 1, "shape": [2]}',
+        '{"type": "ABC"}',
+        '{"type": "lsr"}',
+        '{"type": "Triple", "op": {"type": "eval"}, "x": [1], "y": [1]}',
     ],
-)  # fmt: skip
+)
 def test_anything_else_is_refused(text):
     with pytest.raises(ValueError):
         from_json(text)
 
 
-# ---- the dealer's engine ---------------------------------------------------------------------------------------------------
+# ---- the dealer's engine -------------------------------------------------------------------------
 
 
 class Line:
@@ -247,7 +299,12 @@ def test_a_dealer_answers_only_what_a_party_may_ask():
     for party in (0, 1):
         service(party, "seed", {"seed": seeds(2)[party].hex()})
     request = {"serial": 0, "correlation": to_json(Square((3,)))}
-    for party, kind, asked in ((0, "deal", request), (1, "seed", {"seed": "00"}), (1, "pieces", request), (0, "seeds", {})):
+    for party, kind, asked in (
+        (0, "deal", request),
+        (1, "seed", {"seed": "00"}),
+        (1, "pieces", request),
+        (0, "seeds", {}),
+    ):
         with pytest.raises(ValueError, match=f"party {party} asked its dealer for '{kind}'"):
             service(party, kind, asked)
     with pytest.raises(ValueError, match="not a correlation"):

@@ -1,8 +1,8 @@
 """What was dealt ahead is used once, in the order dealt:
 
-    store.put(Square((3,)), pieces)
-    store.take(Square((3,)))      # pieces
-    store.take(Square((3,)))      # None: deal anew
+store.put(Square((3,)), pieces)
+store.take(Square((3,)))      # pieces
+store.take(Square((3,)))      # None: deal anew
 """
 
 import pytest
@@ -43,7 +43,7 @@ def test_a_mask_meets_one_value():
     assert issubclass(ReuseError, RuntimeError)
 
 
-# ---- a session that has been prepared --------------------------------------------------------------------------------------
+# ---- a session that has been prepared ------------------------------------------------------------
 
 
 def squares(session, count):

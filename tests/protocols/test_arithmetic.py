@@ -1,8 +1,8 @@
 """Products of shared numbers:
 
-    session = Session(parties=3)
-    x, y = session.share(torch.tensor([7.0]), owner=0), session.share(torch.tensor([6.0]), owner=1)
-    session.open(session.run(mul, x, y))        # 42, with the unit of a product: 2^32
+session = Session(parties=3)
+x, y = session.share(torch.tensor([7.0]), owner=0), session.share(torch.tensor([6.0]), owner=1)
+session.open(session.run(mul, x, y))        # 42, with the unit of a product: 2^32
 """
 
 import pytest
@@ -16,7 +16,16 @@ from mpckit.protocols.arithmetic import conv, fix, matmul, mul, square
 from mpckit.ring import Ring
 from mpckit.runtime.session import Session
 
-SHAPES = [((), ()), ((), (3,)), ((0,), (0,)), ((3, 0), (1,)), ((3, 1), (4,)), ((2, 3), (2, 3)), ((1,), (5, 1, 2)), ((0,), ())]
+SHAPES = [
+    ((), ()),
+    ((), (3,)),
+    ((0,), (0,)),
+    ((3, 0), (1,)),
+    ((3, 1), (4,)),
+    ((2, 3), (2, 3)),
+    ((1,), (5, 1, 2)),
+    ((0,), ()),
+]
 
 
 def words(*shape):
@@ -31,7 +40,7 @@ def test_the_example():
     assert product.shares[0].ring == Ring(64, 32)
 
 
-# ---- elementwise ---------------------------------------------------------------------------------------------------------
+# ---- elementwise ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -81,16 +90,28 @@ def test_a_public_factor_needs_no_message_and_a_secret_by_itself_one_opening(n):
     assert desk.meter.total().rounds == rounds + 1
 
 
-# ---- matrices and convolutions -------------------------------------------------------------------------------------------
+# ---- matrices and convolutions -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
 @pytest.mark.parametrize("bits", [8, 40, 64])
 @pytest.mark.parametrize(
     ("a", "b"),
-    [((2, 3), (3, 4)), ((1, 1), (1, 1)), ((70, 5), (5, 3)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 5, 3), (3, 4)),
-     ((2, 5, 3), (2, 3, 4)), ((2, 1, 5, 3), (4, 3, 2)), ((0, 3), (3, 4)), ((2, 0), (0, 4)), ((2, 3), (3, 0))],
-)  # fmt: skip
+    [
+        ((2, 3), (3, 4)),
+        ((1, 1), (1, 1)),
+        ((70, 5), (5, 3)),
+        ((3,), (3,)),
+        ((3,), (3, 2)),
+        ((2, 3), (3,)),
+        ((2, 5, 3), (3, 4)),
+        ((2, 5, 3), (2, 3, 4)),
+        ((2, 1, 5, 3), (4, 3, 2)),
+        ((0, 3), (3, 4)),
+        ((2, 0), (0, 4)),
+        ((2, 3), (3, 0)),
+    ],
+)
 def test_matmul_is_torchs(n, bits, a, b):
     desk = Desk(n, bits)
     x, y = desk.ring.reduce(words(*a)), desk.ring.reduce(words(*b))
@@ -108,13 +129,25 @@ def test_matmul_of_views():
 @pytest.mark.parametrize("n", PARTIES)
 @pytest.mark.parametrize(
     ("stride", "padding", "dilation", "groups"),
-    [((1,), (0,), (1,), 1), ((2,), (1,), (1,), 2), ((1,), (2,), (2,), 4), ((3,), (2,), (2,), 1),
-     ((1, 1), (0, 0), (1, 1), 1), ((2, 1), (1, 2), (1, 2), 2), ((1, 2), (1, 0), (2, 1), 4)],
-)  # fmt: skip
+    [
+        ((1,), (0,), (1,), 1),
+        ((2,), (1,), (1,), 2),
+        ((1,), (2,), (2,), 4),
+        ((3,), (2,), (2,), 1),
+        ((1, 1), (0, 0), (1, 1), 1),
+        ((2, 1), (1, 2), (1, 2), 2),
+        ((1, 2), (1, 0), (2, 1), 4),
+    ],
+)
 def test_conv_is_torchs(n, stride, padding, dilation, groups):
     torch.manual_seed(1)
-    x, w = (torch.randint(-9, 9, s) for s in (((2, 4, 9, 7), (8, 4 // groups, 3, 2)) if len(stride) == 2 else ((2, 4, 9), (8, 4 // groups, 3))))
-    expected = (F.conv2d if len(stride) == 2 else F.conv1d)(x.double(), w.double(), None, stride, padding, dilation, groups).long()
+    x, w = (
+        torch.randint(-9, 9, s)
+        for s in (((2, 4, 9, 7), (8, 4 // groups, 3, 2)) if len(stride) == 2 else ((2, 4, 9), (8, 4 // groups, 3)))
+    )
+    expected = (F.conv2d if len(stride) == 2 else F.conv1d)(
+        x.double(), w.double(), None, stride, padding, dilation, groups
+    ).long()
     for bits in (8, 64):
         desk = Desk(n, bits)
         assert torch.equal(desk(conv, x, w, stride, padding, dilation, groups), desk.ring.reduce(expected))
@@ -122,7 +155,7 @@ def test_conv_is_torchs(n, stride, padding, dilation, groups):
     assert desk(conv, x[:0], w, stride, padding, dilation, groups).shape == (0, *expected.shape[1:])
 
 
-# ---- persistent masks ----------------------------------------------------------------------------------------------------
+# ---- persistent masks ----------------------------------------------------------------------------
 
 aten = torch.ops.aten
 
@@ -203,7 +236,7 @@ def test_masks_of_one_session_are_never_given_out_twice():
     assert len(masks) == 3
 
 
-# ---- in and out ----------------------------------------------------------------------------------------------------------
+# ---- in and out ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)

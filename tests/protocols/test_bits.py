@@ -1,8 +1,8 @@
 """Bits of shared numbers, and comparisons:
 
-    session.open(session.run(msb, x))           # x < 0
-    session.open(session.run(eq, x, y))         # x == y
-    session.open(session.run(at_least, x, (0, 10)))   # x >= 0 and x >= 10, from one opening of x
+session.open(session.run(msb, x))           # x < 0
+session.open(session.run(eq, x, y))         # x == y
+session.open(session.run(at_least, x, (0, 10)))   # x >= 0 and x >= 10, from one opening of x
 """
 
 import pytest
@@ -19,14 +19,17 @@ WIDE = [40, 63, 64]
 
 def test_the_example():
     session = Session(parties=3)
-    x, y = session.share(torch.tensor([-1.5, 3.0, 12.0]), owner=0), session.share(torch.tensor([-1.5, 3.5, 12.0]), owner=1)
+    x, y = (
+        session.share(torch.tensor([-1.5, 3.0, 12.0]), owner=0),
+        session.share(torch.tensor([-1.5, 3.5, 12.0]), owner=1),
+    )
     assert session.open(session.run(msb, x)).tolist() == [True, False, False]
     assert session.open(session.run(eq, x, y)).tolist() == [True, False, True]
     ten = session.ring.encode(10.0).item()
     assert session.open(session.run(at_least, x, (0, ten))).tolist() == [[False, True, True], [False, False, True]]
 
 
-# ---- and, adders -----------------------------------------------------------------------------------------------------------
+# ---- and, adders ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -38,7 +41,9 @@ def test_and_and_add_on_all_pairs_of_8_bit_words(n):
 
 
 @pytest.mark.parametrize("n", PARTIES)
-@pytest.mark.parametrize(("a", "b"), [((), ()), ((4,), ()), ((0,), (0,)), ((3, 0), (1,)), ((2, 1), (4,)), ((65,), (65,)), ((2, 3), (2, 3))])
+@pytest.mark.parametrize(
+    ("a", "b"), [((), ()), ((4,), ()), ((0,), (0,)), ((3, 0), (1,)), ((2, 1), (4,)), ((65,), (65,)), ((2, 3), (2, 3))]
+)
 def test_and_of_single_bits_broadcasts(n, a, b):
     torch.manual_seed(1)
     desk, x, y = Desk(n), torch.randint(0, 2, a).bool(), torch.randint(0, 2, b).bool()
@@ -66,7 +71,7 @@ def test_add_is_modulo_2_to_the_bits(n, bits):
         assert torch.equal(desk.open(desk.run(add, desk.words(x), desk.words(y))), desk.ring.reduce(x + y))
 
 
-# ---- conversions -----------------------------------------------------------------------------------------------------------
+# ---- conversions ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -115,7 +120,7 @@ def test_conversions_of_any_shape(shape):
     assert torch.equal(desk.open(desk.run(b2a, bit, desk.ring)), (x > 0).long())
 
 
-# ---- comparisons -----------------------------------------------------------------------------------------------------------
+# ---- comparisons ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)

@@ -1,7 +1,7 @@
 """Gates: a comparison that picks, shares in and shares out.
 
-    session.open(session.run(relu, x))              # max(x, 0)
-    best, index = session.run(argmax, scores)       # of equal ones the first, as torch
+session.open(session.run(relu, x))              # max(x, 0)
+best, index = session.run(argmax, scores)       # of equal ones the first, as torch
 """
 
 import pytest
@@ -24,7 +24,7 @@ def test_the_example():
     assert decode(session.open(best)).tolist() == [3.0] and session.open(index).tolist() == [1]
 
 
-# ---- relu and select -------------------------------------------------------------------------------------------------------
+# ---- relu and select -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -55,14 +55,16 @@ def test_select_picks_for_both_bits(n, bits):
 
 
 @pytest.mark.parametrize("n", PARTIES)
-@pytest.mark.parametrize(("bit", "shape"), [((), (3,)), ((3, 1), (3, 4)), ((4,), (3, 4)), ((0,), (2, 0)), ((2, 3), ()), ((5, 1), (4,))])
+@pytest.mark.parametrize(
+    ("bit", "shape"), [((), (3,)), ((3, 1), (3, 4)), ((4,), (3, 4)), ((0,), (2, 0)), ((2, 3), ()), ((5, 1), (4,))]
+)
 def test_select_broadcasts(n, bit, shape):
     torch.manual_seed(1)
     desk, b, x = Desk(n, 64), torch.randint(0, 2, bit).bool(), torch.randint(-99, 99, shape)
     assert torch.equal(desk.open(desk.run(select, desk.words(b), desk.secret(x))), x * b)
 
 
-# ---- maxima ----------------------------------------------------------------------------------------------------------------
+# ---- maxima --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -134,7 +136,7 @@ def test_views_and_broadcasting():
     assert torch.equal(desk.open(best), x[1::2, ::3].amax(-1)) and torch.equal(desk.open(index), first)
 
 
-# ---- tables ----------------------------------------------------------------------------------------------------------------
+# ---- tables --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)

@@ -1,6 +1,6 @@
 """The last lines of a protocol's docstring are its price, and the meter agrees:
 
-    mul: "Price: 1 · w * (x + y) / n"      1,024 products of 64 bits each: 1 round, 2 · 1,024 · 64 bits to each peer
+mul: "Price: 1 · w * (x + y) / n"      1,024 products of 64 bits each: 1 round, 2 · 1,024 · 64 bits to each peer
 """
 
 import inspect
@@ -21,11 +21,11 @@ from mpckit.runtime.round import HEADER_BYTES
 from mpckit.runtime.session import Session
 from mpckit.share import BShare
 
-# ---- the words that prices are written in ----------------------------------------------------------------------------------
+# ---- the words that prices are written in --------------------------------------------------------
 
 
 def tree(b):
-    """(inputs, groups, is the last) for each round of the tree that joins the 4-bit digits of a b-bit number, radix 4."""
+    """(inputs, groups, last?) for each round of the radix-4 tree that joins the 4-bit digits of a b-bit number."""
     digits = ceil(b / 4)
     while digits > 1:
         radix = min(4, digits)
@@ -57,7 +57,7 @@ def test_the_words():
     assert node_bits(4) == 0 == levels(4)
 
 
-# ---- every protocol states one ----------------------------------------------------------------------------------------------
+# ---- every protocol states one -------------------------------------------------------------------
 
 
 def protocols():
@@ -86,10 +86,12 @@ PROTOCOLS = dict(protocols())
 def test_the_docstring_ends_in_a_price_and_each_price_is_measured(name):
     found = prices(PROTOCOLS[name])
     assert found, f"{name}: the last line of its docstring states no price"
-    assert set(found) == {case for case, _ in MEASURED.get(name, ())}, "one measurement for each price, and the other way round"
+    assert set(found) == {case for case, _ in MEASURED.get(name, ())}, (
+        "one measurement for each price, and the other way round"
+    )
 
 
-# ---- measuring --------------------------------------------------------------------------------------------------------------
+# ---- measuring -----------------------------------------------------------------------------------
 
 N = 128  # a multiple of 64, so that packed bits fill their words
 
@@ -107,7 +109,10 @@ class Bench:
         return self.session.fix(self.number(*shape))[0]
 
     def words(self, *shape, width=None):
-        return self.session.run(lambda x: _as_words(x, width or self.w), self.session.share(torch.randint(-4, 4, shape or (N,)), 0, Ring(64, 0)))
+        return self.session.run(
+            lambda x: _as_words(x, width or self.w),
+            self.session.share(torch.randint(-4, 4, shape or (N,)), 0, Ring(64, 0)),
+        )
 
     def bit(self, *shape):
         return self.session.run(_as_bits, self.number(*shape))
@@ -169,9 +174,20 @@ MEASURED = {
     "bits_of": [("", lambda b: (bits.bits_of, b.words(), Ring(b.w, 0)))],
     "at_least": [("", lambda b: (bits.at_least, b.number(), (0, 1, -2)))],
     "at_least_opened": [
-        ("", lambda b: (bits.at_least_opened, torch.randint(-4, 4, (N,)), (0, 1), b.w, *b.tables(Compare((N,), b.w))[1:])),
+        (
+            "",
+            lambda b: (
+                bits.at_least_opened,
+                torch.randint(-4, 4, (N,)),
+                (0, 1),
+                b.w,
+                *b.tables(Compare((N,), b.w))[1:],
+            ),
+        ),
     ],
-    "low_borrow": [("", lambda b: (bits.low_borrow, torch.randint(0, 32, (1, N)), b.tables(TruncPair((N,), b.w, 5, True))[3], 5))],
+    "low_borrow": [
+        ("", lambda b: (bits.low_borrow, torch.randint(0, 32, (1, N)), b.tables(TruncPair((N,), b.w, 5, True))[3], 5))
+    ],
     "tree_reduce": [
         ("g", lambda b: (bits.tree_reduce, b.words(9, 2, width=64), b.words(9, 2, width=64), "g")),
         ("p", lambda b: (bits.tree_reduce, b.words(9, 2, width=64), b.words(9, 2, width=64), "p")),

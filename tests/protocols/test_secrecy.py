@@ -2,8 +2,8 @@
 
     everything that party 1 sees of relu(0, 0, 0 …)  and of  relu(-77, -77, …)  has the same distribution
 
-Chi-square over bytes, place by place, of the messages, of the opened values, and of the differences of two opened values (which
-would show a mask used twice). Seeds are fixed: a test passes always, or never.
+Chi-square over bytes, place by place, of the messages, of the opened values, and of the differences of two opened
+values (which would show a mask used twice). Seeds are fixed: a test passes always, or never.
 """
 
 from statistics import NormalDist
@@ -52,7 +52,7 @@ def view(program, value, parties, width, seed):
     start, seen = len(desk.transcript), []
     desk.run(watched(args[0], seen), *args[1:])
     messages = [(sender, receiver, data) for sender, receiver, data in desk.transcript[start:]]
-    return messages, seen[:: parties]  # all parties are told the same
+    return messages, seen[::parties]  # all parties are told the same
 
 
 def places(data):
@@ -87,14 +87,20 @@ def pairs(values):
 
 def leaks(program, x0, x1, parties=2, width=64):
     """What tells a run on x0 from a run on x1: a list of reasons."""
-    (messages0, opened0), (messages1, opened1) = (view(program, x, parties, width, seed) for x, seed in ((x0, 11), (x1, 12)))
+    (messages0, opened0), (messages1, opened1) = (
+        view(program, x, parties, width, seed) for x, seed in ((x0, 11), (x1, 12))
+    )
     found = []
     if [(s, r, len(d)) for s, r, d in messages0] != [(s, r, len(d)) for s, r, d in messages1]:
         return ["the messages differ in number or size"]
     reduce = Ring(width, 0).reduce if width < 64 else lambda v: v
-    samples = [(f"message {k} from {s} to {r}", a, b) for k, ((s, r, a), (_, _, b)) in enumerate(zip(messages0, messages1))]
+    samples = [
+        (f"message {k} from {s} to {r}", a, b) for k, ((s, r, a), (_, _, b)) in enumerate(zip(messages0, messages1))
+    ]
     samples += [(f"opened value {k}", a, b) for k, (a, b) in enumerate(zip(opened0, opened1))]
-    samples += [(f"difference {k}", reduce(a), reduce(b)) for k, (a, b) in enumerate(zip(pairs(opened0), pairs(opened1)))]
+    samples += [
+        (f"difference {k}", reduce(a), reduce(b)) for k, (a, b) in enumerate(zip(pairs(opened0), pairs(opened1)))
+    ]
     for what, a, b in samples:
         for place, (left, right) in enumerate(zip(places(a), places(b))):
             if left.numel():
@@ -128,7 +134,8 @@ PROGRAMS = {
     "matmul": lambda desk, x: (arithmetic.matmul, squares(desk.secret(x)), squares(desk.secret(x, owner=1))),
     "conv": lambda desk, x: (
         lambda s, w: arithmetic.conv(s, w, (1, 1), (0, 0), (1, 1), 1),
-        desk.secret(x).map(torch.reshape, (1, 1, 64, 64)), desk.secret(x).map(torch.reshape, (64, 1, 8, 8)),
+        desk.secret(x).map(torch.reshape, (1, 1, 64, 64)),
+        desk.secret(x).map(torch.reshape, (64, 1, 8, 8)),
     ),
     "stochastic": one(arithmetic.truncate, 3),
     "exact": one(arithmetic.truncate, 5, "exact"),
@@ -148,7 +155,7 @@ PROGRAMS = {
     "argmax": lambda desk, x: (gates.argmax, rows(desk.secret(x))),
     "lut": one(gates.lut, torch.arange(256), 8),
     "split_lut": one(gates.split_lut, 3, torch.arange(16), 8),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("parties", "width"), [(2, 8), (2, 64), (3, 64)])
@@ -168,12 +175,14 @@ def test_a_shared_input_reaches_the_others_as_noise(parties):
     assert [(s, r, len(d)) for s, r, d in runs[0]] == [(s, r, len(d)) for s, r, d in runs[1]]
     assert {r for s, r, d in runs[0] if d} == set(range(1, parties)), "only the owner speaks"
     for (_, _, a), (_, _, b) in zip(*runs):
-        for left, right in zip(*(places(torch.frombuffer(bytearray(d), dtype=torch.int64)) if d else [] for d in (a, b))):
+        for left, right in zip(
+            *(places(torch.frombuffer(bytearray(d), dtype=torch.int64)) if d else [] for d in (a, b))
+        ):
             statistic, freedom = distance(left, right)
             assert statistic < critical(freedom)
 
 
-# ---- and the test is seen to fail ------------------------------------------------------------------------------------------
+# ---- and the test is seen to fail ----------------------------------------------------------------
 
 
 def opens_in_clear(x):

@@ -29,7 +29,7 @@ def test_the_example():
     assert (session.ring.decode(session.open(y)) - torch.tensor([2.25, 4.0])).abs().max() <= 2.0**-16
 
 
-# ---- the whole domain of an 8-bit ring -------------------------------------------------------------------------------------
+# ---- the whole domain of an 8-bit ring -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -88,13 +88,16 @@ def test_what_cannot_be_dropped_raises():
         Session(3, truncation="local")
 
 
-# ---- a million products of a million ---------------------------------------------------------------------------------------
+# ---- a million products of a million -------------------------------------------------------------
 
 
 def products(desk, mode):
     """(x·y exactly, its truncation in ulps) for 2^20 products of magnitude 10^6 with 16 fraction bits."""
     torch.manual_seed(5)
-    x, y = ((1000 + 100 * torch.rand(SAMPLES, dtype=torch.float64)) * torch.randint(0, 2, (SAMPLES,)).mul(2).sub(1) for _ in "xy")
+    x, y = (
+        (1000 + 100 * torch.rand(SAMPLES, dtype=torch.float64)) * torch.randint(0, 2, (SAMPLES,)).mul(2).sub(1)
+        for _ in "xy"
+    )
     x, y = desk.ring.encode(x), desk.ring.encode(y)
     out = desk.run(truncate, desk.run(mul, desk.secret(x), desk.secret(y)), FRAC, mode)
     assert 1e6 <= ((x * y).abs() / 2.0**32).min() and ((x * y).abs() / 2.0**32).max() <= 1.3e6

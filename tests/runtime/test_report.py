@@ -1,7 +1,7 @@
 """The bill, and what it comes to on a link:
 
-    print(session.report())          # rounds, bytes and seconds by phase, layer and operator
-    session.report().seconds(WAN)    # compute + rounds · rtt / 2 + bytes / bandwidth
+print(session.report())          # rounds, bytes and seconds by phase, layer and operator
+session.report().seconds(WAN)    # compute + rounds · rtt / 2 + bytes / bandwidth
 """
 
 import json
@@ -39,7 +39,7 @@ def test_the_example():
     assert "one/mul" in str(report) and "WAN" in str(report)
 
 
-# ---- a link ----------------------------------------------------------------------------------------------------------------
+# ---- a link --------------------------------------------------------------------------------------
 
 
 def test_seconds_on_a_link():
@@ -58,10 +58,12 @@ def test_a_report_is_timed_on_its_link_or_another():
     assert compute > 0
     assert report.seconds() == pytest.approx(compute + rounds * 0.1 + sent / 1000)
     assert report.seconds(LAN) == pytest.approx(LAN.seconds(rounds, sent, compute))
-    assert report.seconds(phase="setup") == pytest.approx(CROWD.seconds(1, report.sent("setup"), report.compute("setup")))
+    assert report.seconds(phase="setup") == pytest.approx(
+        CROWD.seconds(1, report.sent("setup"), report.compute("setup"))
+    )
 
 
-# ---- the ledger ------------------------------------------------------------------------------------------------------------
+# ---- the ledger ----------------------------------------------------------------------------------
 
 
 def test_bytes_are_those_of_the_party_that_sends_most_with_headers():
@@ -126,7 +128,7 @@ def test_a_report_is_a_snapshot():
     assert session.report().rounds() == rounds + 2
 
 
-# ---- how it prints ---------------------------------------------------------------------------------------------------------
+# ---- how it prints -------------------------------------------------------------------------------
 
 
 def test_an_insecure_seed_is_named_and_only_then():
@@ -167,17 +169,35 @@ def test_an_empty_report_prints():
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (512, "512 B"), (999, "999 B"), (1000, "1 kB"), (1536, "1.54 kB"), (123_456, "123 kB"), (999_999, "1 MB"), (3_400_000, "3.4 MB"),
-     (2_500_000_000, "2.5 GB")],
-)  # fmt: skip
+    [
+        (0, "0 B"),
+        (512, "512 B"),
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (1536, "1.54 kB"),
+        (123_456, "123 kB"),
+        (999_999, "1 MB"),
+        (3_400_000, "3.4 MB"),
+        (2_500_000_000, "2.5 GB"),
+    ],
+)
 def test_sizes(count, text):
     assert size(count) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 µs"), (2e-6, "2 µs"), (0.0032, "3.2 ms"), (0.9999, "1 s"), (1.5, "1.5 s"), (99.2, "99.2 s"), (119.7, "2 min 0 s"),
-     (125, "2 min 5 s"), (3725, "62 min 5 s")],
-)  # fmt: skip
+    [
+        (0, "0 µs"),
+        (2e-6, "2 µs"),
+        (0.0032, "3.2 ms"),
+        (0.9999, "1 s"),
+        (1.5, "1.5 s"),
+        (99.2, "99.2 s"),
+        (119.7, "2 min 0 s"),
+        (125, "2 min 5 s"),
+        (3725, "62 min 5 s"),
+    ],
+)
 def test_durations(seconds, text):
     assert duration(seconds) == text

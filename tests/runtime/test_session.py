@@ -1,9 +1,9 @@
 """A session hosts parties and answers what their protocols say:
 
-    with simulate(parties=3) as session:
-        x = session.share(torch.tensor([1.5, -2.0]), owner=0)
-        y = session.run(relu, x)                # every party runs the generator; the session carries what they say
-        session.open(y, to=1)
+with simulate(parties=3) as session:
+    x = session.share(torch.tensor([1.5, -2.0]), owner=0)
+    y = session.run(relu, x)                # every party runs the generator; the session carries what they say
+    session.open(y, to=1)
 """
 
 import contextvars
@@ -37,7 +37,7 @@ def test_the_example():
         assert session.ring.decode(session.open(y, to=1)).tolist() == [1.5, 0.0]
 
 
-# ---- what a session refuses ------------------------------------------------------------------------------------------------
+# ---- what a session refuses ----------------------------------------------------------------------
 
 
 def test_a_session_needs_two_parties_all_of_them_here_or_a_wire():
@@ -68,7 +68,7 @@ def test_what_does_not_fit_the_ring_is_not_sent():
     assert session.meter.total().rounds == 0
 
 
-# ---- parties that do not run the same program ------------------------------------------------------------------------------
+# ---- parties that do not run the same program ----------------------------------------------------
 
 
 def opens(x):
@@ -116,7 +116,19 @@ def says_nothing(x):
     yield
 
 
-SCRIPTS = [opens, opens_less, opens_bits, opens_to_1, opens_two, draws, draws_another, sends, expects_more, speaks_side_by_side, says_nothing]
+SCRIPTS = [
+    opens,
+    opens_less,
+    opens_bits,
+    opens_to_1,
+    opens_two,
+    draws,
+    draws_another,
+    sends,
+    expects_more,
+    speaks_side_by_side,
+    says_nothing,
+]
 
 
 @pytest.mark.parametrize("one", SCRIPTS)
@@ -133,7 +145,11 @@ def test_divergence_raises_and_says_who_is_where(one, other, odd):
         session.run(lambda share: (one if share.party == odd else other)(share), x)
     assert session.meter.total().rounds == before, "nothing was answered"
     assert set(caught.value.positions) == {0, 1, 2}
-    start = {says_nothing: "at the end", opens: "at step 1: Open(ring[4])", draws: "at step 1: Draw(Square(shape=(4,)))"}
+    start = {
+        says_nothing: "at the end",
+        opens: "at step 1: Open(ring[4])",
+        draws: "at step 1: Draw(Square(shape=(4,)))",
+    }
     for party in range(3):
         script = one if party == odd else other
         assert caught.value.positions[party].startswith(start.get(script, "at step 1: "))
@@ -166,7 +182,7 @@ def test_an_error_in_a_protocol_is_an_ordinary_one():
     assert session.open(session.run(square, x)).tolist() == [0, 1, 4, 9], "the session goes on"
 
 
-# ---- together --------------------------------------------------------------------------------------------------------------
+# ---- together ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -175,7 +191,12 @@ def test_together_shares_rounds_and_frames(n):
     x, y, m = torch.randint(-99, 99, (6,)), torch.randint(-99, 99, (6,)), torch.randint(-99, 99, (2, 3))
 
     def apart(session, x, y, m):
-        return [session.run(mul, x, y), session.run(relu, x), session.run(matmul, m, m.map(torch.Tensor.t)), session.run(bits.eq, x, y)]
+        return [
+            session.run(mul, x, y),
+            session.run(relu, x),
+            session.run(matmul, m, m.map(torch.Tensor.t)),
+            session.run(bits.eq, x, y),
+        ]
 
     def at_once(session, x, y, m):
         def program(x, y, m):
@@ -226,7 +247,7 @@ def test_draws_between_openings_do_not_hold_up_the_others():
     assert session.open(squared).tolist() == [0, 1, 4, 9]
 
 
-# ---- in and out ------------------------------------------------------------------------------------------------------------
+# ---- in and out ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -272,7 +293,7 @@ def test_bits_and_words_open_as_what_they_are():
     assert torch.equal(session.open(session.run(bits.a2b, x)), torch.arange(-128, 128))
 
 
-# ---- randomness ------------------------------------------------------------------------------------------------------------
+# ---- randomness ----------------------------------------------------------------------------------
 
 
 def conversation(session):
@@ -301,7 +322,7 @@ def test_no_piece_is_used_for_two_inputs():
     assert len(pieces) == len(set(pieces)) == 12
 
 
-# ---- planning --------------------------------------------------------------------------------------------------------------
+# ---- planning ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", PARTIES)
@@ -334,7 +355,7 @@ def test_what_a_plan_wrote_down_is_all_that_the_run_draws():
     assert session.meter.unplanned == {} and len(session.store) == 0
 
 
-# ---- where a session is ----------------------------------------------------------------------------------------------------
+# ---- where a session is --------------------------------------------------------------------------
 
 
 def test_the_innermost_session_is_the_current_one():
