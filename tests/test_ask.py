@@ -1,8 +1,8 @@
 """A protocol is a generator; whoever drives it answers what it says. By hand, with `next()` and `send`:
 
-party 0: Draw(Triple) ← (a, b, c)     party 1: Draw(Triple) ← (a, b, c)
-party 0: Open(x - a, y - b)           party 1: the same; both get the sums of their pieces
-party 0: returns a piece of x·y       party 1: returns the other
+    party 0: Draw(Triple) ← (a, b, c)     party 1: Draw(Triple) ← (a, b, c)
+    party 0: Open(x - a, y - b)           party 1: the same; both get the sums of their pieces
+    party 0: returns a piece of x·y       party 1: returns the other
 """
 
 import pytest

@@ -1,12 +1,12 @@
 """Imports point down only: a module imports from lower rows and from its own.
 
-6  team  show   zoo  bench …          what a person touches beside torch
-5  tensor   aten  nn                    torch on top, protocols below
-4  runtime  offline                     the only code that does I/O or keeps state
-3  protocols                            generators
-2  ask   correlations                   the vocabulary
-1  stream   share   fss                 pure cryptography
-0  ring   kernels                       integers and devices
+    6  team  show   zoo  bench …          what a person touches beside torch
+    5  tensor   aten  nn                    torch on top, protocols below
+    4  runtime  offline                     the only code that does I/O or keeps state
+    3  protocols                            generators
+    2  ask   correlations                   the vocabulary
+    1  stream   share   fss                 pure cryptography
+    0  ring   kernels                       integers and devices
 """
 
 import ast

@@ -1,7 +1,7 @@
 """Numbers in, integers modulo 2^bits, numbers out:
 
-ring = Ring(bits=64, frac=16)
-ring.decode(ring.encode(-1.5)) == -1.5
+    ring = Ring(bits=64, frac=16)
+    ring.decode(ring.encode(-1.5)) == -1.5
 """
 
 import math

@@ -1,7 +1,7 @@
 """Named randomness: the same words for the same seed and name, and no word twice.
 
-Stream(seed, "draw/17").words((2, 3))     # the same on every machine
-Stream(seed, "draw/18").words((2, 3))     # unrelated
+    Stream(seed, "draw/17").words((2, 3))     # the same on every machine
+    Stream(seed, "draw/18").words((2, 3))     # unrelated
 """
 
 import itertools

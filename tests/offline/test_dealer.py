@@ -1,7 +1,8 @@
 """Dealing once, read three ways: the dealer sees all pieces, a party its own, the planner the shapes.
 
-handles = Triple(Bilinear("mul"), (4,), (4,)).deal(Dealing(seeds, serial=7))      # a, b and c = a·b, with all pieces
-mine = Triple(Bilinear("mul"), (4,), (4,)).deal(Expanding(0, 2, seeds[0], serial=7))   # the same pieces of party 0, from its seed alone
+    triple = Triple(Bilinear("mul"), (4,), (4,))
+    triple.deal(Dealing(seeds, serial=7))                # a, b and c = a·b, with all pieces
+    triple.deal(Expanding(0, 2, seeds[0], serial=7))     # the same pieces of party 0, from its seed alone
 """
 
 import dataclasses
@@ -312,7 +313,7 @@ def test_a_dealer_answers_only_what_a_party_may_ask():
 
 
 def test_a_dealer_deals_each_draw_once():
-    """Corrections of two correlations under one serial would differ by a combination of the other parties' secret pieces."""
+    """Corrections of two correlations under one serial would stand under the same masks."""
     service = DealerService(2)
     for party in (0, 1):
         service(party, "seed", {"seed": seeds(2)[party].hex()})

@@ -1,8 +1,8 @@
 """Bits of shared numbers, and comparisons:
 
-session.open(session.run(msb, x))           # x < 0
-session.open(session.run(eq, x, y))         # x == y
-session.open(session.run(at_least, x, (0, 10)))   # x >= 0 and x >= 10, from one opening of x
+    session.open(session.run(msb, x))           # x < 0
+    session.open(session.run(eq, x, y))         # x == y
+    session.open(session.run(at_least, x, (0, 10)))   # x >= 0 and x >= 10, from one opening of x
 """
 
 import pytest
@@ -65,8 +65,8 @@ def test_and_of_all_four_pairs_of_bits(n):
 def test_add_is_modulo_2_to_the_bits(n, bits):
     torch.manual_seed(n)
     desk, e, v = Desk(n, bits), edges(bits), numbers(bits, 200)
-    x, y = (t.reshape(-1) for t in torch.broadcast_tensors(e[:, None], e))
-    for x, y in ((x, y), (v, v.flip(0)), (v, -v)):
+    pairs = [t.reshape(-1) for t in torch.broadcast_tensors(e[:, None], e)]
+    for x, y in (pairs, (v, v.flip(0)), (v, -v)):
         y = desk.ring.reduce(y)
         assert torch.equal(desk.open(desk.run(add, desk.words(x), desk.words(y))), desk.ring.reduce(x + y))
 

@@ -1,7 +1,7 @@
 """Gates: a comparison that picks, shares in and shares out.
 
-session.open(session.run(relu, x))              # max(x, 0)
-best, index = session.run(argmax, scores)       # of equal ones the first, as torch
+    session.open(session.run(relu, x))              # max(x, 0)
+    best, index = session.run(argmax, scores)       # of equal ones the first, as torch
 """
 
 import pytest
@@ -147,7 +147,7 @@ def test_every_entry_is_found_from_every_number(n, k):
     for width in (2, 8, 40, 64):
         table = torch.randint(-(2**63), 2**63 - 1, (1 << k,)) >> (64 - width)
         for _ in range(3):
-            assert torch.equal(desk(lambda s: lut(s, table, width), ALL), table[ALL & ((1 << k) - 1)])
+            assert torch.equal(desk(lambda s, table=table, width=width: lut(s, table, width), ALL), table[ALL & ((1 << k) - 1)])
 
 
 @pytest.mark.parametrize("n", PARTIES)

@@ -1,9 +1,9 @@
 """A session hosts parties and answers what their protocols say:
 
-with simulate(parties=3) as session:
-    x = session.share(torch.tensor([1.5, -2.0]), owner=0)
-    y = session.run(relu, x)                # every party runs the generator; the session carries what they say
-    session.open(y, to=1)
+    with simulate(parties=3) as session:
+        x = session.share(torch.tensor([1.5, -2.0]), owner=0)
+        y = session.run(relu, x)                # every party runs the generator; the session carries what they say
+        session.open(y, to=1)
 """
 
 import contextvars
