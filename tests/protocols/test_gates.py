@@ -147,7 +147,8 @@ def test_every_entry_is_found_from_every_number(n, k):
     for width in (2, 8, 40, 64):
         table = torch.randint(-(2**63), 2**63 - 1, (1 << k,)) >> (64 - width)
         for _ in range(3):
-            assert torch.equal(desk(lambda s, table=table, width=width: lut(s, table, width), ALL), table[ALL & ((1 << k) - 1)])
+            found = desk(lambda s, t=table, w=width: lut(s, t, w), ALL)
+            assert torch.equal(found, table[ALL & ((1 << k) - 1)])
 
 
 @pytest.mark.parametrize("n", PARTIES)
