@@ -24,7 +24,8 @@ class SecretError(TypeError):
 class Cell:
     """What a secret tensor holds: shares, or a public constant that becomes shares when somebody asks for them.
 
-    A tensor and its `detach` are one cell, as they are one memory in torch. `family`: the cells whose memory torch would share.
+    A tensor and its `detach` are one cell, as they are one memory in torch. `family`: this cell and the views that torch
+    would keep in the same memory.
     """
 
     __slots__ = ("_shared", "public", "session", "family", "__weakref__")
@@ -38,9 +39,13 @@ class Cell:
             self._shared = constant_shares(self.public, self.session)
         return self._shared
 
-    def write(self, shared: Shared):
-        """Another value takes the place of this one; a persistent mask that hid the old one is left behind, never used again."""
-        self._shared, self.public = Shared(tuple(s.like(s.data) for s in shared.shares)), None
+    @property
+    def data(self) -> torch.Tensor:
+        """One of the tensors inside, for its layout."""
+        return self._shared.shares[0].data if self.public is None else self.public
+
+    def copy(self) -> "Cell":
+        return Cell(self.session, self._shared, self.public)
 
     def join(self, base: "Cell"):
         """From now on this cell is a view of `base`."""
@@ -48,6 +53,30 @@ class Cell:
             base.family = weakref.WeakSet((base,))
         self.family = base.family
         self.family.add(self)
+
+    def write(self, shared: Shared):
+        """Another value takes the place of this one; a persistent mask that hid the old one is left behind, never used again.
+
+        Raises SecretError where torch would change other tensors that are still alive along with this one.
+        """
+        if any(other is not self and _overlap(self.data, other.data) for other in self.family or ()):
+            raise SecretError(
+                f"in-place write into a secret tensor {tuple(self.data.shape)} that is a view, or of which views are alive: they share "
+                "no memory; write out of place (torch.where, torch.cat), or drop the views first"
+            )
+        if self.family is not None:
+            self.family.discard(self)
+        self._shared, self.public, self.family = Shared(tuple(s.like(s.data) for s in shared.shares)), None, None
+
+
+def _overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Do two views of one memory have an element in common?"""
+    if a.untyped_storage()._cdata != b.untyped_storage()._cdata or not a.numel() or not b.numel():
+        return False
+    size = 1 + max(v.storage_offset() + sum((n - 1) * k for n, k in zip(v.shape, v.stride())) for v in (a, b))
+    touched = torch.zeros(size, dtype=torch.bool)
+    touched.as_strided(a.shape, a.stride(), a.storage_offset()).fill_(True)
+    return bool(touched.as_strided(b.shape, b.stride(), b.storage_offset()).any())
 
 
 class SecretTensor(torch.Tensor):
@@ -173,7 +202,7 @@ class SecretTensor(torch.Tensor):
         self._refuse("pickling", "a share belongs to its session; reveal the result, or share the plaintext again where it is needed")
 
     def __deepcopy__(self, memo):
-        out = memo[id(self)] = SecretTensor(None, self.session, cell=Cell(self.session, self.cell._shared, self.public))
+        out = memo[id(self)] = SecretTensor(None, self.session, cell=self.cell.copy())
         return out.requires_grad_(self.requires_grad)
 
 

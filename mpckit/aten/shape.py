@@ -46,7 +46,13 @@ def public_index(operator, x, args):
             f"{operator}: the index must be public and the data secret; look a secret index up with a one-hot product, "
             "(index[..., None] == torch.arange(k)).float() @ data"
         )
-    return [beside(x, a) for a in args]
+    return [beside(x, [places for v in a for places in _places(v)] if isinstance(a, list) else a) for a in args]
+
+
+def _places(index):
+    """A public mask as the places where it holds, while its values are at hand: next to shapes, in a dry run, they no longer are."""
+    is_mask = isinstance(index, torch.Tensor) and index.dtype == torch.bool and not index.is_meta
+    return index.nonzero(as_tuple=True) if is_mask else [index]
 
 
 def take_apart(operator, x, *args, **kwargs):

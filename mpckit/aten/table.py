@@ -147,11 +147,6 @@ def become(x: SecretTensor, result) -> SecretTensor:
     """What an in-place operator does: x takes the result's shares."""
     if not is_secret(x):
         raise SecretError("a public tensor cannot take a secret value in place; assign the result to a new name instead")
-    if x.cell.family is not None and len(x.cell.family) > 1:
-        raise SecretError(
-            f"in-place write into a secret tensor {tuple(x.shape)} that is a view, or of which views are alive: they share no memory; "
-            "write out of place (torch.where, torch.cat), or drop the views first"
-        )
     if result.shape != x.shape:
         raise SecretError(f"the result of an in-place operator has shape {tuple(result.shape)}, the tensor {tuple(x.shape)}")
     result = secret_form(result, x.session)
