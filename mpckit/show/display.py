@@ -1,26 +1,52 @@
 """Show a figure so that it is there wherever the notebook is read.
 
 One output in three forms: plotly's JSON (interactive in JupyterLab), the alt text (terminal, screen reader, nbval), and a PNG where
-the writer had kaleido and a browser (GitHub, HTML export). Without them only the PNG is missing.
+the writer has kaleido and a browser (GitHub, HTML export). Without them only the PNG is missing.
 """
 
 import base64
 import importlib.util
+import json
 import os
 
+import plotly.graph_objects as go
 from IPython.display import display
 
+CONFIG = {"displayModeBar": False, "responsive": True}
+WIDTH = 900  # of the PNG, in pixels
 
-def show(figure, alt: str) -> None:
-    """Display `figure`; `alt` says in words what it shows, with the numbers that matter."""
-    bundle = {"application/vnd.plotly.v1+json": figure.to_plotly_json(), "text/plain": alt}
-    if picture := _png(figure):
+
+class Picture(go.Figure):
+    """A plotly figure that knows in words what it shows, and displays itself with `show`.
+
+    `still`: the figure to draw as the PNG, where a saved page should show more than what the reader sees before a click.
+    """
+
+    def __init__(self, figure: go.Figure, alt: str, still: go.Figure | None = None):
+        super().__init__(figure)
+        self._alt, self._still = alt, still
+
+    @property
+    def alt(self) -> str:
+        return self._alt
+
+    def _ipython_display_(self):
+        show(self)
+
+
+def show(figure: go.Figure, alt: str | None = None) -> None:
+    """Display `figure`; `alt` says in words what it shows, with the numbers that matter (a Picture has its own)."""
+    alt = alt or getattr(figure, "alt", None)
+    if not alt:
+        raise ValueError("a figure needs alt=, a sentence with its message and numbers: some readers have only that")
+    bundle = {"application/vnd.plotly.v1+json": json.loads(figure.to_json()) | {"config": CONFIG}, "text/plain": alt}
+    if picture := _png(getattr(figure, "_still", None) or figure):
         bundle["image/png"] = picture
-    display(bundle, raw=True)
+    display(bundle, metadata={"image/png": {"alt": alt}} if picture else {}, raw=True)
 
 
 def _png(figure) -> str | None:
     # Drawing needs kaleido and a browser; whoever writes a notebook names one in BROWSER_PATH, kaleido's own setting.
     if not os.environ.get("BROWSER_PATH") or importlib.util.find_spec("kaleido") is None:
         return None
-    return base64.b64encode(figure.to_image("png", width=900, height=figure.layout.height or 400, scale=1)).decode()
+    return base64.b64encode(figure.to_image("png", width=WIDTH, height=figure.layout.height or 400)).decode()

@@ -1,41 +1,101 @@
-"""Figures of a bill and of a secret, each a plain plotly figure."""
+"""Figures of a bill, each with its message in words. They read a report and nothing else."""
 
 import plotly.graph_objects as go
-import torch
 from plotly.subplots import make_subplots
 
-from ..ring import Ring
 from ..runtime.meter import LAN, WAN, Link
-from ..runtime.report import Report
-from ..share import split
-from ..stream import Stream, fresh_seed
-from .theme import COLOURS, GREY, style
-
-PHASE_COLOURS = dict(zip(("setup", "offline", "online"), (COLOURS[5], COLOURS[1], COLOURS[0])))
+from ..runtime.report import Line, Report, duration, size
+from .display import Picture
+from .theme import COLOURS, DASHES, style
 
 
-def by_layer(report: Report) -> go.Figure:
-    """Online bytes and rounds of each layer, as two rows of bars over the same layers."""
-    layers = [line for line in report.by_layer().values() if line.rounds]
-    names = [line.path for line in layers]
-    figure = make_subplots(1, 2, shared_yaxes=True, subplot_titles=("kB sent by a party", "rounds"), horizontal_spacing=0.04)
-    bars = dict(y=names, orientation="h", showlegend=False)
-    figure.add_bar(x=[line.sent / 1e3 for line in layers], marker_color=COLOURS[0], hovertemplate="%{y}: %{x:.3g} kB<extra></extra>", **bars)
-    figure.add_bar(x=[line.rounds for line in layers], marker_color=COLOURS[1], row=1, col=2, hovertemplate="%{y}: %{x} rounds<extra></extra>", **bars)
-    style(figure, height=120 + 28 * len(names))
-    figure.update_yaxes(autorange="reversed", automargin=True, gridcolor="rgba(0,0,0,0)")
+def layers(report: Report, phase: str = "online") -> list[Line]:
+    """The layers that speak, in the order in which they first do."""
+    return [line for line in report.by_layer(phase).values() if line.rounds]
+
+
+def by_layer(report: Report, phase: str = "online") -> Picture:
+    """Bytes and rounds of each layer, as two rows of bars over the same names."""
+    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
+    lines = layers(report, phase)
+    bars(figure, lines)
+    style(figure, height=110 + 26 * len(lines), showlegend=False)
+    _bar_axes(figure)
+    return Picture(figure, _alt_layers(report, lines, phase))
+
+
+def summary(report: Report) -> Picture:
+    """The still twin of the live figure: bars by layer, and each party's bytes, round by round; from the report alone."""
+    lines = layers(report)
+    figure = panels(report.parties, "rounds so far")
+    bars(figure, lines)
+    for party, trace in enumerate(figure.data[2:]):
+        sent, rounds = [0.0], [0]
+        for line in lines:
+            rounds.append(rounds[-1] + line.rounds)
+            sent.append(sent[-1] + line.by_party.get(party, 0) / 1e3)
+        trace.x, trace.y = rounds, sent
+    return Picture(figure, _alt_layers(report, lines, "online"))
+
+
+def panels(parties: int, time_title: str) -> go.Figure:
+    """Empty axes for the live figure and its twin: two rows of bars above, one curve for each party below."""
+    figure = make_subplots(
+        2, 2, shared_yaxes=True, specs=[[{}, {}], [{"colspan": 2}, None]],
+        row_heights=[0.58, 0.42], horizontal_spacing=0.06, vertical_spacing=0.2,
+    )  # fmt: skip
+    bars(figure, [])
+    for party in range(parties):
+        figure.add_scatter(
+            x=[0], y=[0.0], mode="lines", row=2, col=1, name=f"party {party}",
+            line=dict(dash=DASHES[party % len(DASHES)], color=COLOURS[party % len(COLOURS)], width=2.5),
+            hovertemplate=f"party {party}: " + "%{y:.4g} kB<extra></extra>",
+        )  # fmt: skip
+    style(figure, height=600)
+    _bar_axes(figure)
+    figure.update_layout(legend=dict(y=0.36, yanchor="top", x=0.02, bgcolor="rgba(0,0,0,0)"))
+    figure.update_xaxes(title_text=time_title, rangemode="tozero", row=2, col=1)
+    figure.update_yaxes(title_text="kB sent, in all", rangemode="tozero", row=2, col=1)
     return figure
 
 
-def timeline(report: Report, link: Link | None = None) -> go.Figure:
-    """Cumulative seconds over the run, layer by layer: compute, waiting for the link, and bytes on the link."""
+def bars(figure: go.Figure, lines: list[Line]) -> None:
+    """Draw bytes and rounds of `lines` as the first two traces, or redraw them there."""
+    names = [line.path for line in lines]
+    values = [line.sent / 1e3 for line in lines], [line.rounds for line in lines]
+    if not figure.data:
+        for column, unit in enumerate(("%{x:.4g} kB", "%{x} rounds")):
+            figure.add_bar(
+                orientation="h", marker_color=COLOURS[column], row=1, col=column + 1, showlegend=False, cliponaxis=False,
+                textposition="outside",
+                hovertemplate="%{y}: " + unit + "<extra></extra>",
+            )  # fmt: skip
+    for trace, x in zip(figure.data, values):
+        trace.x, trace.y, trace.text = x, names, [f"{v:.3g}" for v in x]
+
+
+def _bar_axes(figure):
+    for column, title in enumerate(("kB sent by a party", "rounds")):
+        figure.update_xaxes(title_text=title, rangemode="tozero", row=1, col=column + 1)
+        figure.update_yaxes(autorange="reversed", gridcolor="rgba(0,0,0,0)", type="category", row=1, col=column + 1)
+    figure.update_layout(margin=dict(r=50, t=30))
+
+
+def _alt_layers(report, lines, phase):
+    parts = ", ".join(f"{line.path} {line.sent} bytes in {line.rounds}" for line in lines)
+    total = report.total(phase)
+    return f"Bars, {phase}, by layer (bytes sent by a party, and rounds): {parts}. In all {total.sent} bytes in {total.rounds} rounds."
+
+
+def timeline(report: Report, link: Link | None = None) -> Picture:
+    """Seconds by layer on a link: compute, waiting for the link, and bytes on the link."""
     link = link or report.link
-    layers = [line for line in report.by_layer().values() if line.rounds]
-    names = [line.path for line in layers]
+    lines = layers(report)
+    names = [line.path for line in lines]
     parts = {
-        "compute": [line.compute for line in layers],
-        "latency": [line.rounds * link.rtt / 2 for line in layers],
-        "bytes": [line.sent / link.bandwidth for line in layers],
+        "compute": [line.compute for line in lines],
+        "latency": [line.rounds * link.rtt / 2 for line in lines],
+        "bytes": [line.sent / link.bandwidth for line in lines],
     }
     figure = go.Figure()
     for colour, pattern, (name, seconds) in zip(COLOURS, ("", "/", "."), parts.items()):
@@ -44,66 +104,43 @@ def timeline(report: Report, link: Link | None = None) -> go.Figure:
             hovertemplate="%{y}: %{x:.3g} ms " + name + "<extra></extra>",
         )  # fmt: skip
     style(figure, height=140 + 28 * len(names), barmode="stack", xaxis_title=f"ms on {link.name}")
-    figure.update_yaxes(autorange="reversed", automargin=True)
-    return figure
+    figure.update_yaxes(autorange="reversed", gridcolor="rgba(0,0,0,0)")
+    sums = ", ".join(f"{name} {duration(sum(seconds))}" for name, seconds in parts.items())
+    return Picture(figure, f"Stacked bars: milliseconds by layer on {link.name}. In all: {sums}.")
 
 
-def what_if(report: Report) -> go.Figure:
-    """Seconds of one inference over the link's round-trip time, for three bandwidths; LAN and WAN are marked."""
-    rtts = [10 ** (k / 8) * 1e-4 for k in range(25)]  # 0.1 ms to 100 ms
-    figure = go.Figure()
-    for rate, dash in ((1e7, "dot"), (1e8, "dash"), (1e9, "solid")):
-        seconds = [report.seconds(Link("", rtt, rate / 8)) for rtt in rtts]
-        figure.add_scatter(
-            x=[r * 1e3 for r in rtts], y=seconds, mode="lines", name=f"{rate / 1e6:.0f} Mbit/s", line=dict(dash=dash),
-            hovertemplate="%{x:.3g} ms: %{y:.3g} s<extra></extra>",
-        )  # fmt: skip
-    marks = [link for link in (LAN, WAN)]
-    figure.add_scatter(
-        x=[link.rtt * 1e3 for link in marks], y=[report.seconds(link) for link in marks], text=[link.name for link in marks],
-        mode="markers+text", textposition="top center", marker=dict(size=11, symbol="diamond"), name="as reported",
-    )  # fmt: skip
-    style(figure, xaxis_title="round-trip time, ms", yaxis_title="seconds")
-    figure.update_xaxes(type="log")
-    figure.update_yaxes(type="log")
-    return figure
+RATES = {"10 Mbit/s": 1e7, "100 Mbit/s": 1e8, "1 Gbit/s": 1e9}
 
 
-def view_as(image: torch.Tensor, parties: int = 2, insecure_seed: int | None = None) -> go.Figure:
-    """Choose who you are: the owner sees the picture, each party its share, an eavesdropper what is opened in a product.
+def what_if(report: Report, compute: float | None = None) -> Picture:
+    """Seconds of one run over the link's round-trip time, for three bandwidths; LAN and WAN are marked.
 
-    `image` [H, W] is shared afresh for the figure, with masks from `insecure_seed` where a saved notebook should not change.
+    `compute`: seconds to add for arithmetic (default: as measured in the report; 0 shows the network alone, the same everywhere).
     """
-    ring = Ring()
-    seed = fresh_seed() if insecure_seed is None else insecure_seed.to_bytes(32, "little")
-    encoded = ring.encode(image)
-    pieces = split(encoded, [Stream(seed, f"view/{p}") for p in range(parties - 1)])
-    masked = encoded - Stream(seed, "view/mask").words(encoded.shape)
-    views = [("the owner", image.double())]
-    views += [(f"party {p}", piece.double() / 2.0**63) for p, piece in enumerate(pieces)]
-    views += [("the wire", masked.double() / 2.0**63), ("all shares added", ring.decode(_total(pieces)).double())]
+    compute = report.compute() if compute is None else compute
+
+    def seconds(link):
+        return link.seconds(report.rounds(), report.sent(), compute)
+
+    rtts = [10 ** (k / 8 - 4) for k in range(25)]  # 0.1 ms to 100 ms
     figure = go.Figure()
-    for k, (name, picture) in enumerate(views):
-        figure.add_heatmap(
-            z=picture.numpy().round(4), colorscale="Greys", showscale=False, visible=k == 0, name=name,
-            hovertemplate="row %{y}, column %{x}: %{z}<extra>" + name + "</extra>",
+    for (name, rate), dash, colour in zip(RATES.items(), ("dot", "dash", "solid"), COLOURS[2:]):
+        figure.add_scatter(
+            x=[r * 1e3 for r in rtts], y=[seconds(Link("", rtt, rate / 8)) for rtt in rtts], mode="lines", name=name,
+            line=dict(dash=dash, color=colour, width=2.5), hovertemplate="%{x:.3g} ms, " + name + ": %{y:.3g} s<extra></extra>",
         )  # fmt: skip
-    buttons = [
-        dict(label=name, method="update", args=[{"visible": [j == k for j in range(len(views))]}, {"title.text": f"what {name} see{'s' if k <= parties else ''}"}])
-        for k, (name, _) in enumerate(views)
-    ]  # fmt: skip
-    menu = dict(type="buttons", direction="down", x=-0.05, xanchor="right", y=1, buttons=buttons, font=dict(color=GREY), bgcolor="rgba(136,136,136,0.1)")
-    style(figure, height=380, width=560, updatemenus=[menu], title=dict(text="what the owner sees"))
-    figure.update_xaxes(visible=False, constrain="domain")
-    figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x")
-    figure.update_layout(margin=dict(l=170))
-    return figure
-
-
-def _total(pieces):
-    total = pieces[0]
-    for piece in pieces[1:]:
-        total = total + piece
-    return total
-
-
+    marks = (LAN, WAN)
+    figure.add_scatter(
+        x=[link.rtt * 1e3 for link in marks], y=[seconds(link) for link in marks], mode="markers+text",
+        text=[f"{link.name}, {duration(seconds(link))}" for link in marks], textposition=["bottom right", "top left"],
+        marker=dict(size=11, symbol="diamond", color=COLOURS[0]), name="LAN and WAN as on the bill", hoverinfo="text",
+    )  # fmt: skip
+    style(figure, height=380, xaxis_title="round-trip time, ms", yaxis_title="seconds for one run")
+    figure.update_xaxes(type="log", dtick=1)
+    figure.update_yaxes(type="log", dtick=1)
+    known = ", ".join(f"{duration(seconds(link))} on {link.name} ({link.rtt * 1e3:g} ms)" for link in marks)
+    return Picture(
+        figure,
+        f"Curves: seconds against the round-trip time, for 10, 100 and 1000 Mbit/s: {report.rounds()} rounds and "
+        f"{size(report.sent())} take {known}.",
+    )

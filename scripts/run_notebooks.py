@@ -1,0 +1,82 @@
+"""Run notebooks and save them as they are published: `python scripts/run_notebooks.py [notebooks/00_….ipynb …]` (default: all).
+
+For whoever changes a notebook, or a figure in one. Each is run from the top in a fresh kernel and written back with
+* a PNG beside every plotly figure, which GitHub and HTML exports show: needs kaleido and a Chromium (BROWSER_PATH, or one
+  on the PATH). Where there is none, the PNG of a figure that did not change is kept, and the script says what is missing;
+* no widget state (5 MB for each live figure) and no widget views, which would be empty boxes: a still figure follows each;
+* stable cell ids and no times, versions or traces of this machine, so that a diff shows what changed.
+A cell that fails stops the script; a cell tagged "puzzle" is left as the reader will find it.
+"""
+
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+PLOTLY, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+MACHINE = re.compile(r"/tmp/ipykernel_\d+/\d+\.py|" + re.escape(str(ROOT)))
+
+
+def main(paths: list[Path]):
+    browser = os.environ.get("BROWSER_PATH") or shutil.which("chromium") or shutil.which("google-chrome")
+    if browser:
+        os.environ["BROWSER_PATH"] = browser
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for path in paths:
+        old = nbformat.read(path, as_version=4)
+        pictures = [d for d in displays(old) if "image/png" in d]
+        start = time.perf_counter()
+        new = run(nbformat.read(path, as_version=4), path.parent)
+        seconds = time.perf_counter() - start
+        tidy(new)
+        for data in displays(new):
+            if PLOTLY in data and "image/png" not in data:
+                kept = [d["image/png"] for d in pictures if d[PLOTLY] == data[PLOTLY]]
+                if kept:
+                    data["image/png"] = kept[0]
+                else:
+                    print(
+                        f"{path.name}: no PNG of '{data['text/plain'][:60]}…'; it needs kaleido and a browser",
+                        file=sys.stderr,
+                    )
+        nbformat.write(new, path)
+        print(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1e3:.0f} kB")
+
+
+def run(notebook, folder: Path):
+    """Execute every cell, in the folder where a reader would."""
+    client = NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": str(folder)}}, store_widget_state=False
+    )
+    return client.execute()
+
+
+def displays(notebook):
+    """The data of every output that shows something."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "data" in output:
+                yield output["data"]
+
+
+def tidy(notebook):
+    """Leave what a reader needs, and nothing that differs from one machine or run to the next."""
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02d}"
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
+            if "text" in output:
+                output["text"] = MACHINE.sub("…", output["text"])
+
+
+if __name__ == "__main__":
+    main([Path(p) for p in sys.argv[1:]] or sorted((ROOT / "notebooks").glob("*.ipynb")))
