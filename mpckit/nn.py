@@ -1,4 +1,4 @@
-"""Models: `private` makes a torch module's weights secret; the module itself stays torch's own. `check` says beforehand whether it will run."""
+"""Models: `private` makes a torch module's weights secret; `check` says beforehand whether it will run, and the bill."""
 
 import copy
 from collections.abc import Iterator
@@ -10,15 +10,16 @@ from .aten.layers import FOLDED, Folded
 from .offline.plan import Plan, plan
 from .runtime.report import size
 from .runtime.session import Session
-from .tensor import SecretError, SecretTensor, constant_shares, describe, on_missing, replace, secret
+from .tensor import SecretError, SecretTensor, answer, constant_shares, describe, on_dispatch, replace, secret
 
 
 def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
-    """A copy of `model` whose parameters and floating buffers are secret; `owner` knows the plaintext, the others pass meta tensors.
+    """A copy of `model` with secret parameters and floating buffers; `owner` knows them, others pass meta tensors.
 
-    The set-up phase of a run: weights are shared, and matrices and filters put under persistent masks, once per model; each
-    inference then opens activations only. The architecture, shapes and integer buffers (masks, positions) become public.
-    The plaintext model is left as it was. Tied weights stay tied. Raises ValueError for an owner who holds meta tensors only.
+    The set-up phase of a run: weights are shared, and matrices and filters put under persistent masks, once per model;
+    each inference then opens activations only. The architecture, shapes and integer buffers (masks, positions) become
+    public. The plaintext model is left as it was. Tied weights stay tied. Raises ValueError for an owner who holds meta
+    tensors only.
     """
     session = Session.current()
     plain = _unique([*model.parameters(), *model.buffers()])
@@ -84,12 +85,12 @@ def _name_layers(module: torch.nn.Module, session: Session, prefix: str = "") ->
         _name_layers(child, session)
 
 
-# ---- before a run --------------------------------------------------------------------------------------------------------------
+# ---- before a run ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Check:
-    """`missing`: operators without a row, each with the shapes it met; `plan`: rounds and bytes of one inference (true if none is missing)."""
+    """`missing`: operators without a row, each with the shapes it met; `plan`: what one inference costs, if none is."""
 
     missing: dict[str, list[str]]
     plan: Plan
@@ -98,44 +99,55 @@ class Check:
         return not self.missing
 
     def __str__(self):
-        report = self.plan.report
+        report, link = self.plan.report, self.plan.report.link
+        wire = link.seconds(report.rounds(), report.sent())
         lines = [f"  {name}: {'; '.join(shapes)}" for name, shapes in self.missing.items()]
         head = f"{len(lines)} operators have no row (mpckit/aten):" if lines else "every operator has a row"
         cost = (
-            f"one inference: {report.rounds()} rounds, {size(report.sent())} sent by each party, {size(report.offline_bytes)} from "
-            f"the dealer, {size(report.sent('setup'))} to set up; {report.link.name} {report.seconds():.3g} s without compute"
+            f"one inference: {report.rounds()} rounds, {size(report.sent())} sent by each party, "
+            f"{size(report.offline_bytes)} from the dealer, {size(report.sent('setup'))} to set up; "
+            f"{wire:.3g} s on {link.name} besides the computing"
         )
         return "\n".join([head, *lines, cost + (", not counting what is missing" if lines else "")])
 
     __repr__ = __str__
 
 
-def _imagined(operator, args, kwargs, session):
+def _imagined(operator, args, kwargs):
     """A secret of the shape that the operator would give."""
-    args, kwargs = (replace(v, lambda t: torch.empty(t.shape, dtype=t.dtype, device="meta"), torch.Tensor) for v in (args, kwargs))
-    return replace(operator(*args, **kwargs), lambda t: SecretTensor(constant_shares(t, session), session), torch.Tensor)
+    session = Session.current()
+    args, kwargs = (
+        replace(v, lambda t: torch.empty(t.shape, dtype=t.dtype, device="meta"), torch.Tensor) for v in (args, kwargs)
+    )
+    out = operator(*args, **kwargs)
+    return replace(out, lambda t: SecretTensor(constant_shares(t, session), session), torch.Tensor)
 
 
 def check(model: torch.nn.Module, *examples, parties: int = 2, **options) -> Check:
-    """Dry run of model(*examples), weights and floating examples secret, integer examples (token ids) public; shapes count, values do not.
+    """Dry run of model(*examples): weights and floating examples secret, integer examples (token ids) public.
 
-    Lists all operators without a row, not just the first. `options` as for `Session`.
+    Shapes count, values do not. Lists all operators without a row, not just the first. `options` as for `Session`.
     """
     missing: dict[str, list[str]] = {}
 
-    def note(operator, args, kwargs, session):
-        shapes = missing.setdefault(str(operator), [])
-        if (met := describe((*args, *kwargs.values()))) not in shapes:
-            shapes.append(met)
-        return _imagined(operator, args, kwargs, session)
+    def note(operator, args, kwargs):
+        try:
+            return answer(operator, args, kwargs)
+        except NotImplementedError as error:
+            if "meta" in str(error):  # so torch says that a program asked a shape for its value
+                raise
+            shapes = missing.setdefault(str(operator), [])
+            if (met := describe((*args, *kwargs.values()))) not in shapes:
+                shapes.append(met)
+            return _imagined(operator, args, kwargs)
 
     def inference(model, *examples):
         floating = [isinstance(x, torch.Tensor) and x.is_floating_point() for x in examples]
         with torch.no_grad():
             private(model, owner=1)(*(secret(x, owner=0) if f else x for x, f in zip(examples, floating)))
 
-    token = on_missing.set(note)
+    token = on_dispatch.set(note)
     try:
         return Check(missing, plan(inference, model, *examples, parties=parties, **options))
     finally:
-        on_missing.reset(token)
+        on_dispatch.reset(token)

@@ -1,7 +1,8 @@
 """SecretTensor: a torch tensor whose storage is a share.
 
-A wrapper subclass with `__torch_dispatch__`, which lies below torch's own autograd: torch.nn, torch.autograd, torch.optim and
-Hugging Face models run unmodified, and every operator that reaches the ground is looked up in `TABLE` (package `aten`).
+A wrapper subclass with `__torch_dispatch__`, which lies below torch's own autograd: torch.nn, torch.autograd,
+torch.optim and Hugging Face models run unmodified; every operator that reaches the ground is looked up in `TABLE`
+(package `aten`).
 """
 
 import contextvars
@@ -14,7 +15,7 @@ from .runtime.session import Session, Shared
 from .share import AShare, BShare
 
 TABLE: dict = {}
-on_missing = contextvars.ContextVar("what a dry run does with an operator that has no row: (operator, args, kwargs, session) → result", default=None)
+on_dispatch = contextvars.ContextVar("on_dispatch", default=None)  # stands in for `answer` below, in `nn.check`
 
 
 class SecretError(TypeError):
@@ -24,8 +25,7 @@ class SecretError(TypeError):
 class Cell:
     """What a secret tensor holds: shares, or a public constant that becomes shares when somebody asks for them.
 
-    A tensor and its `detach` are one cell, as they are one memory in torch. `family`: this cell and the views that torch
-    would keep in the same memory.
+    A tensor and its `detach` are one cell, as they are one memory in torch; `family`: with its views.
     """
 
     __slots__ = ("_shared", "public", "session", "family", "__weakref__")
@@ -44,9 +44,6 @@ class Cell:
         """One of the tensors inside, for its layout."""
         return self._shared.shares[0].data if self.public is None else self.public
 
-    def copy(self) -> "Cell":
-        return Cell(self.session, self._shared, self.public)
-
     def join(self, base: "Cell"):
         """From now on this cell is a view of `base`."""
         if base.family is None:
@@ -55,14 +52,14 @@ class Cell:
         self.family.add(self)
 
     def write(self, shared: Shared):
-        """Another value takes the place of this one; a persistent mask that hid the old one is left behind, never used again.
+        """Another value takes this one's place; a persistent mask that hid the old one is left behind for good.
 
         Raises SecretError where torch would change other tensors that are still alive along with this one.
         """
         if any(other is not self and _overlap(self.data, other.data) for other in self.family or ()):
             raise SecretError(
-                f"in-place write into a secret tensor {tuple(self.data.shape)} that is a view, or of which views are alive: they share "
-                "no memory; write out of place (torch.where, torch.cat), or drop the views first"
+                f"in-place write into a secret tensor {tuple(self.data.shape)} that is a view, or has views: they "
+                "share no memory; write out of place (torch.where, torch.cat), or drop the views first"
             )
         if self.family is not None:
             self.family.discard(self)
@@ -82,19 +79,18 @@ def _overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
 class SecretTensor(torch.Tensor):
     """A secret tensor: float32 for fixed-point values, int64 for integers, bool for the results of comparisons.
 
-    `shared` holds the shares of the parties in this process, `session` is the one that it belongs to. A tensor that torch makes
-    up on the way (`torch.zeros_like(x)`, the 1 that `backward()` begins with) has a `public` value and costs nothing.
+    `shared` holds the shares of the parties in this process, `session` is the one that it belongs to. A tensor that
+    torch makes up on the way (`zeros_like`, the 1 that `backward` begins with) has a `public` value and costs nothing.
     """
 
     @staticmethod
     def __new__(cls, shared: Shared | None, session: Session, *, cell: Cell | None = None):
         cell = cell or Cell(session, shared)
-        if cell.public is None:
-            share = cell.shared.shares[0]
-            dtype = torch.bool if isinstance(share, BShare) else torch.float32 if share.ring.frac else torch.int64
-            data = share.data
+        data = cell.data
+        if cell.public is not None or data.dtype == torch.bool:
+            dtype = data.dtype
         else:
-            data, dtype = cell.public, _kind(cell.public)
+            dtype = torch.float32 if cell.shared.shares[0].frac else torch.int64
         out = torch.Tensor._make_wrapper_subclass(
             cls, data.shape, strides=data.stride(), storage_offset=data.storage_offset(), dtype=dtype,
             device="cpu" if data.is_meta else data.device,
@@ -126,26 +122,26 @@ class SecretTensor(torch.Tensor):
         kwargs = kwargs or {}
         secrets = list(_secrets((*args, *kwargs.values())))
         session, base = secrets[0].session, args[0]
+        if any(x.session is not session for x in secrets):
+            raise SecretError(f"{func} of secrets from two sessions; share both in one")
         if any(x.public is not None for x in secrets):  # rows see constants as the public tensors that they are
             keep = base if func._schema.is_mutable else None
             args, kwargs = (
-                replace(v, lambda x: x.public if x.public is not None and x is not keep else x) for v in (args, kwargs)
+                replace(v, lambda x: x if x.public is None or x is keep else x.public) for v in (args, kwargs)
             )
         if next(_secrets((*args, *kwargs.values())), None) is None:
             out = replace(_on_public(func, args, kwargs), lambda x: cls.constant(x, session), torch.Tensor)
         else:
             with session.meter.scope(func.overloadpacket.__name__):
-                out = _answer(func, args, kwargs, session)
+                out = (on_dispatch.get() or answer)(func, args, kwargs)
         if func.is_view and isinstance(base, SecretTensor):
             for view in _secrets(out if isinstance(out, (list, tuple)) else (out,)):
                 if view.cell is not base.cell:
                     view.cell.join(base.cell)
         return out
 
-    # ---- what leaves the secret world -----------------------------------------------------------------------------------
-
     def reveal(self, to: int | None = None) -> torch.Tensor:
-        """The plaintext tensor, for everyone or for party `to` alone; a meta tensor where this process may not learn it."""
+        """The plaintext, for everyone or for party `to` alone; a meta tensor where this process may not learn it."""
         if Session.current() is not self.session:
             raise SecretError("this secret belongs to another session; share it again in this one")
         if to is not None and not 0 <= to < self.session.parties:
@@ -156,35 +152,6 @@ class SecretTensor(torch.Tensor):
         if value.is_meta:
             return torch.empty(value.shape, dtype=self.dtype, device="meta")
         return self.shared.shares[0].ring.decode(value, self.dtype)
-
-    def _refuse(self, what, instead):
-        raise SecretError(f"{what} of a secret tensor {tuple(self.shape)}: {instead}")
-
-    def __bool__(self):
-        self._refuse("the truth value", "compare (x > 0) and use torch.where to stay secret, or x.reveal() to make it public first")
-
-    def item(self):
-        self._refuse("item()", "it has no value here; x.reveal().item() makes it public, x.reveal(to=0) tells party 0 alone")
-
-    def tolist(self):
-        self._refuse("tolist()", "use x.reveal().tolist(), which makes it public")
-
-    def numpy(self, **_):
-        self._refuse("numpy()", "use x.reveal().numpy(), which makes it public")
-
-    def __array__(self, *_, **__):
-        self._refuse("numpy conversion", "use x.reveal().numpy(), which makes it public")
-
-    def __float__(self):
-        self._refuse("float()", "use float(x.reveal()), which makes it public")
-
-    def __int__(self):
-        self._refuse("int()", "use int(x.reveal()), which makes it public")
-
-    __index__ = __complex__ = __int__
-
-    def __contains__(self, element):
-        self._refuse("`in`", "use (x == element).any(), which stays secret")
 
     def __iter__(self):
         return iter(self.unbind(0))
@@ -198,22 +165,47 @@ class SecretTensor(torch.Tensor):
     def __format__(self, spec):
         return repr(self)
 
-    def __reduce_ex__(self, protocol):
-        self._refuse("pickling", "a share belongs to its session; reveal the result, or share the plaintext again where it is needed")
-
     def __deepcopy__(self, memo):
-        out = memo[id(self)] = SecretTensor(None, self.session, cell=self.cell.copy())
+        out = memo[id(self)] = SecretTensor(None, self.session, cell=Cell(self.session, self.cell._shared, self.public))
         return out.requires_grad_(self.requires_grad)
 
 
-# ---- making secrets --------------------------------------------------------------------------------------------------------
+def _refusal(what, instead):
+    def refuse(self, *_, **__):
+        raise SecretError(f"{what} of a secret tensor {tuple(self.shape)}: {instead}")
+
+    return refuse
+
+
+_PUBLIC = "which makes it public, or x.reveal(to=0), which tells party 0 alone"
+for _name, _what, _instead in (
+    ("__bool__", "the truth value", f"compare (x > 0) and use torch.where to stay secret, or x.reveal(), {_PUBLIC}"),
+    ("__contains__", "`in`", "use (x == element).any(), which stays secret"),
+    ("item", "item()", f"it has no value here; use x.reveal().item(), {_PUBLIC}"),
+    ("tolist", "tolist()", f"use x.reveal().tolist(), {_PUBLIC}"),
+    ("numpy", "numpy()", f"use x.reveal().numpy(), {_PUBLIC}"),
+    ("__array__", "numpy conversion", f"use x.reveal().numpy(), {_PUBLIC}"),
+    ("__float__", "float()", f"use float(x.reveal()), {_PUBLIC}"),
+    ("__complex__", "complex()", f"use complex(x.reveal()), {_PUBLIC}"),
+    ("__int__", "int()", f"use int(x.reveal()), {_PUBLIC}"),
+    ("__index__", "use as an index", f"use int(x.reveal()), {_PUBLIC}"),
+    (
+        "__reduce_ex__",
+        "pickling or copying",
+        "a share belongs to its session; save x.reveal(), or share the plaintext again",
+    ),
+):
+    setattr(SecretTensor, _name, _refusal(_what, _instead))
+
+
+# ---- making secrets --------------------------------------------------------------------------------------------------
 
 
 def secret(value, owner: int) -> SecretTensor:
-    """Share numbers that party `owner` knows: a tensor or anything `torch.as_tensor` takes; at the other parties a meta tensor.
+    """Share numbers that party `owner` knows: what `torch.as_tensor` takes; at the other parties a meta tensor.
 
-    Floats are encoded with the session ring's unit, integers stay integers, bools become bits. Raises RangeError at the owner,
-    before anything is sent, for what does not fit the ring.
+    Floats are encoded with the session ring's unit, integers stay integers, bools become bits. Raises RangeError at the
+    owner, before anything is sent, for what does not fit the ring.
     """
     session = Session.current()
     value = torch.as_tensor(value)
@@ -232,35 +224,23 @@ def reveal(x: SecretTensor, to: int | None = None) -> torch.Tensor:
     return x.reveal(to)
 
 
-INFINITY = 2.0**20  # what stands for ±inf, and for a float's lowest number: masked scores that any softmax takes for zero
-
-
 def constant_shares(public: torch.Tensor, session: Session) -> Shared:
-    """Party 0 holds the value, the others hold zero."""
+    """Party 0 holds the value, the others zero. ±inf becomes ±2^20: a masked score, zero to every softmax."""
     public = public.to("meta") if session.meta else public
     ring = session.ring.at(session.ring.frac if public.is_floating_point() else 0)
     if public.dtype == torch.bool:
         return Shared(tuple(BShare(public if p == 0 else torch.zeros_like(public), p) for p in session.here))
     if public.is_floating_point():
-        public = torch.where(public.abs() >= torch.finfo(public.dtype).max, INFINITY * public.sign(), public)
+        masked = 2.0 ** min(20, ring.bits - ring.frac - 4) * public.sign()
+        public = torch.where(public.abs() >= torch.finfo(public.dtype).max, masked, public)
     encoded = ring.encode(public)
     return Shared(tuple(AShare(encoded if p == 0 else torch.zeros_like(encoded), p, ring) for p in session.here))
 
 
-# ---- operators -------------------------------------------------------------------------------------------------------------
+# ---- operators -------------------------------------------------------------------------------------------------------
 
 
-def _answer(func, args, kwargs, session):
-    handler = on_missing.get()
-    try:
-        return _row_or_definition(func, args, kwargs)
-    except NotImplementedError as error:
-        if handler is None or "meta" in str(error):  # so torch says that a program asked a shape for its value
-            raise
-        return handler(func, args, kwargs, session)
-
-
-def _row_or_definition(func, args, kwargs):
+def answer(func, args, kwargs):
     """A row; or torch's own definition by other operators; or an error that says what is missing."""
     if (row := TABLE.get(func)) is not None:
         return row(*args, **kwargs)
@@ -280,14 +260,13 @@ def _row_or_definition(func, args, kwargs):
 
 def _on_public(func, args, kwargs):
     """All operands are public: torch computes. Some may be shapes only (a dry run), then all are."""
-    tensors = [t for v in (*args, *kwargs.values()) for t in (v if isinstance(v, (list, tuple)) else (v,)) if isinstance(t, torch.Tensor)]
-    if any(t.is_meta for t in tensors):
-        args = replace(args, lambda t: t.to("meta"), torch.Tensor)
-        kwargs = replace(kwargs, lambda t: t.to("meta"), torch.Tensor)
+    if any(t.is_meta for t in _tensors((*args, *kwargs.values()))):
+        args, kwargs = (replace(v, lambda t: t.to("meta"), torch.Tensor) for v in (args, kwargs))
     return func(*args, **kwargs)
 
 
 def replace(value, change, kind=SecretTensor):
+    """The same nest of lists, tuples and dicts with `change` applied to every `kind`."""
     if isinstance(value, kind):
         return change(value)
     if type(value) is dict:
@@ -295,17 +274,21 @@ def replace(value, change, kind=SecretTensor):
     return type(value)(replace(v, change, kind) for v in value) if type(value) in (list, tuple) else value
 
 
-def _secrets(values):
+def _tensors(values):
     for v in values:
-        if isinstance(v, SecretTensor):
+        if isinstance(v, torch.Tensor):
             yield v
         elif isinstance(v, (list, tuple)):
-            yield from _secrets(v)
+            yield from _tensors(v)
 
 
-def describe(args):
-    tensors = (t for v in args for t in (v if isinstance(v, (list, tuple)) else (v,)) if isinstance(t, torch.Tensor))
-    return ", ".join(f"{'secret' if isinstance(t, SecretTensor) else 'public'} {list(t.shape)}" for t in tensors)
+def _secrets(values):
+    return (t for t in _tensors(values) if isinstance(t, SecretTensor))
+
+
+def describe(values) -> str:
+    """The shapes among an operator's arguments, for an error message."""
+    return ", ".join(f"{('public', 'secret')[isinstance(t, SecretTensor)]} {list(t.shape)}" for t in _tensors(values))
 
 
 def _kind(value: torch.Tensor) -> torch.dtype:

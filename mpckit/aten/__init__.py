@@ -1,8 +1,12 @@
 """The table: torch operator → protocol. A new operator is one row in the module it belongs to.
 
-`table` how rows are written · `shape` views, indexing, joining · `arithmetic` sums, products, powers · `compare` comparisons, logic,
-choices, extremes · `reduce` sums, means, norms · `activations` · `pool` · `layers` convolution, normalisation · `backward` losses and
-gradients · `inplace` what optimizers do. An operator without a row is composed by torch's own definition, if it has one.
+table        how rows are written                      reduce       sums, means, products, norms
+shape        views, indexing, joining, constants       activations  relu, clamp, sigmoid, softmax …
+arithmetic   sums, products, powers, whole numbers     pool         maxima and means over windows
+compare      comparisons, logic, choices, extremes     layers       convolution, normalisation
+inplace      what optimizers do                        backward     losses and gradients
+
+An operator without a row is composed by torch's own definition (`torch._decomp`), if it has one.
 """
 
 from ..tensor import TABLE

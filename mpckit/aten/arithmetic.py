@@ -1,4 +1,4 @@
-"""Rows that add and multiply. A sum costs nothing; a product of two secrets one round, and one that brings its unit home."""
+"""Rows that add and multiply. A sum costs nothing; a product of secrets one round, and one to bring its unit home."""
 
 import math
 from functools import partial, reduce
@@ -8,13 +8,29 @@ import torch
 from .. import kernels
 from ..protocols.arithmetic import truncate
 from ..tensor import SecretTensor
-from .table import alike, apply, beside, both, call, each, fixed_point, is_bits, is_float, is_secret, local, numbers, row, to_unit, unit
+from .table import (
+    alike,
+    apply,
+    beside,
+    both,
+    call,
+    each,
+    fixed_point,
+    is_bits,
+    is_float,
+    is_secret,
+    local,
+    numbers,
+    row,
+    to_unit,
+    unit,
+)
 
 SIGNIFICANT = 20  # bits of a public factor: what a product of size 10^6 leaves room for
 FRACTION = 26  # bits behind the point of a public tensor: fixed, since its size must not decide what is drawn
 
 
-# ---- sums ------------------------------------------------------------------------------------------------------------------
+# ---- sums ------------------------------------------------------------------------------------------------------------
 
 
 @row("add.Tensor", "add.Scalar")
@@ -37,7 +53,7 @@ def neg(x):
     return local(numbers(x), torch.neg)
 
 
-# ---- products --------------------------------------------------------------------------------------------------------------
+# ---- products --------------------------------------------------------------------------------------------------------
 
 
 @row("mul.Tensor", "mul.Scalar")
@@ -48,7 +64,11 @@ def mul(x, y):
         return times_public(torch.mul, *((x, y) if is_secret(x) else (y, x)))
     suite = x.session.suite
     if is_bits(x) or is_bits(y):
-        return call(suite.and_, x, y) if is_bits(x) and is_bits(y) else call(suite.select, *((x, y) if is_bits(x) else (y, x)))
+        return (
+            call(suite.and_, x, y)
+            if is_bits(x) and is_bits(y)
+            else call(suite.select, *((x, y) if is_bits(x) else (y, x)))
+        )
     return home(call(suite.square, x) if x is y else call(suite.mul, x, y))
 
 
@@ -85,7 +105,7 @@ def _scaled(operator, x, factor, frac):
 
 
 def short(value: float, most: int) -> list[tuple[int, int]]:
-    """A number as [(m, e), …] with value ≈ Σ m·2^-e: its whole part, and a rest of few bits. A dyadic number is exact and its e small."""
+    """A number as [(m, e), …], value ≈ Σ m·2^-e: its whole part and a short rest. A dyadic number is exact."""
     whole = round(value)
     rest = value - whole
     if not rest:
@@ -136,7 +156,7 @@ def trilinear(a, b, c, expand_a, expand_b, expand_c, summed, unroll=1):
     return mul(mul(a, b), c).sum(summed)
 
 
-# ---- quotients and powers ----------------------------------------------------------------------------------------------------
+# ---- quotients and powers --------------------------------------------------------------------------------------------
 
 
 @row("div.Tensor", "div.Scalar")
@@ -183,7 +203,7 @@ def xlogy(x, y):
     return mul(x, apply("log", y) if is_secret(y) else torch.log(y))
 
 
-# ---- whole numbers -----------------------------------------------------------------------------------------------------------
+# ---- whole numbers ---------------------------------------------------------------------------------------------------
 
 
 def _whole(x):

@@ -1,9 +1,9 @@
-"""Rows that autograd asks for: losses, and the gradients of functions that have a row. What is missing here torch composes itself."""
+"""Rows that autograd asks for: losses and gradients. What is missing here is composed by torch itself."""
 
 import torch
 
 from ..tensor import SecretError, SecretTensor
-from .arithmetic import div, mul, sub
+from .arithmetic import mul, sub
 from .compare import gt
 from .reduce import mean, sum_
 from .table import apply, beside, is_secret, local, row, session_of
@@ -36,7 +36,7 @@ def log_softmax_backward(grad, y, dim, dtype):
     return sub(grad, mul(apply("exp", y), total))
 
 
-# ---- losses ------------------------------------------------------------------------------------------------------------------
+# ---- losses ----------------------------------------------------------------------------------------------------------
 
 REDUCTIONS = {0: lambda x: x, 1: mean, 2: sum_}
 
@@ -57,7 +57,7 @@ def _picked(target, classes, weight, ignored):
     """Public weight of each row's own class, [N, C]; zero for rows that do not count."""
     if is_secret(target):
         raise SecretError(
-            "class numbers that are secret: give cross entropy soft labels instead, (labels[:, None] == torch.arange(classes)).float()"
+            "the class numbers are secret: give cross entropy soft labels, (labels[:, None] == torch.arange(k)).float()"
         )
     hot = torch.zeros((*target.shape, classes), device=target.device)
     hot = hot.scatter(-1, target.clamp(min=0).unsqueeze(-1), (target != ignored).float().unsqueeze(-1))

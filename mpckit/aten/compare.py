@@ -8,7 +8,7 @@ from .table import alike, beside, both, call, each, is_bits, is_secret, local, n
 
 
 def _at_least(x, y, strictly=False):
-    """1{x ≥ y} or, as one more unit in the last place, 1{x > y}. With a public y too, only one ring element is opened."""
+    """1{x ≥ y} or, with one more unit in the last place, 1{x > y}."""
     gap = sub(*alike(x, y))
     bits = call(gap.session.suite.at_least, gap, (int(strictly),))
     return local(bits, torch.Tensor.squeeze, 0)
@@ -47,7 +47,7 @@ def ne(x, y):
     return logical_not(eq(x, y))
 
 
-# ---- logic -----------------------------------------------------------------------------------------------------------------
+# ---- logic -----------------------------------------------------------------------------------------------------------
 
 
 def _all_bits(*operands):
@@ -95,7 +95,7 @@ def all_(x, dim=None, keepdim=False):
     return logical_not(any_(logical_not(x), dim, keepdim))
 
 
-# ---- choices ---------------------------------------------------------------------------------------------------------------
+# ---- choices ---------------------------------------------------------------------------------------------------------
 
 
 @row("where.self")
@@ -129,7 +129,7 @@ def minimum(x, y):
     return neg(maximum(*(neg(v) if is_secret(v) else -v for v in (x, y))))
 
 
-# ---- extremes along a dimension --------------------------------------------------------------------------------------------
+# ---- extremes along a dimension --------------------------------------------------------------------------------------
 
 
 def _last(x, dims):
@@ -198,17 +198,28 @@ def argmin(x, dim=None, keepdim=False):
     return _with_index(x, dim, keepdim, -1)[1]
 
 
-# ---- what would need a value -----------------------------------------------------------------------------------------------
+# ---- what would need a value -----------------------------------------------------------------------------------------
 
 
 @row(
-    "_local_scalar_dense", "equal", "allclose", "nonzero", "masked_select", "_unique2", "is_nonzero", "sort", "topk", "multinomial", "median",
-     "median.dim", "kthvalue", "mode", "unique_dim",
+    "_local_scalar_dense",
+    "equal",
+    "allclose",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "is_nonzero",
+    "sort",
+    "topk",
+    "multinomial",
+    "median",
+    "median.dim",
+    "kthvalue",
+    "mode",
+    "unique_dim",
 )
 def refuse(x, *args, **kwargs):
     raise SecretError(
-        f"the result's value or shape would depend on a secret tensor {tuple(x.shape)}: stay secret with torch.where, amax, or a sum "
-        "over a mask, or make it public first, x.reveal()"
+        f"a shape or a Python value would depend on a secret tensor {tuple(x.shape)}: stay secret with torch.where, amax "
+        "or a sum over a mask, or make it public first, x.reveal()"
     )
-
-

@@ -1,5 +1,7 @@
 """Rows of in-place operators: `add_` is `add`, whose result the tensor takes. Optimizers are made of them."""
 
+import warnings
+
 import torch
 
 from ..tensor import TABLE, SecretError
@@ -22,10 +24,23 @@ def addcdiv(x, a, b, value=1):
     return add(x, mul(div(a, b), value))
 
 
+@row("add_.Tensor")
+def add_(x, y, alpha=1):
+    if isinstance(y, float) and y and is_secret(x) and abs(y) < 2.0 ** -(x.session.ring.frac + 1):
+        warnings.warn(  # Adam's eps, say: without it a small denominator may be 0, and the step huge
+            f"adding {y:g} has no effect on a secret whose unit is 2^-{x.session.ring.frac}: "
+            "take a larger one, an optimizer's eps=1e-3 say, or a session with more fraction bits",
+            stacklevel=2,
+        )
+    return become(x, add(x, y, alpha))
+
+
 @row("copy_")
 def copy_(x, source, non_blocking=False):
     if not is_secret(x):
-        raise SecretError("a public tensor cannot take a secret value in place; assign the secret to a new name instead")
+        raise SecretError(
+            "a public tensor cannot take a secret value in place; assign the secret to a new name instead"
+        )
     return become(x, secret_form(source, x.session).expand(x.shape))
 
 

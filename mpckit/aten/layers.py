@@ -20,11 +20,11 @@ def convolution(x, w, bias, stride, padding, dilation, transposed, output_paddin
     return out if bias is None else add(out, bias.reshape(-1, *[1] * len(stride)))
 
 
-# ---- normalisation -----------------------------------------------------------------------------------------------------------
+# ---- normalisation ---------------------------------------------------------------------------------------------------
 
 
 class Folded(NamedTuple):
-    """A batch norm's statistics and weights as one factor and one summand, as long as its `sources` keep the values they had."""
+    """A batch norm's statistics and weights as one factor and one summand, while its `sources` keep their values."""
 
     factor: SecretTensor
     summand: SecretTensor
@@ -36,7 +36,9 @@ class Folded(NamedTuple):
         return Folded(factor, summand, eps, [None if s is None else s.shared for s in sources])
 
     def holds(self, eps, *now) -> bool:
-        return eps == self.eps and all((a is None and b is None) or (is_secret(a) and a.shared is b) for a, b in zip(now, self.sources))
+        return eps == self.eps and all(
+            (a is None and b is None) or (is_secret(a) and a.shared is b) for a, b in zip(now, self.sources)
+        )
 
 
 FOLDED = weakref.WeakKeyDictionary()  # the cell of a running variance → Folded
@@ -65,7 +67,12 @@ def batch_norm_inference(x, weight, bias, mean_, var, momentum, eps):
     return batch_norm(x, weight, bias, mean_, var, eps), x.new_empty(0), x.new_empty(0)
 
 
-@row("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit.no_stats", "_native_batch_norm_legit_functional")
+@row(
+    "native_batch_norm",
+    "_native_batch_norm_legit",
+    "_native_batch_norm_legit.no_stats",
+    "_native_batch_norm_legit_functional",
+)
 def native_batch_norm(x, weight, bias, *rest):
     *statistics, training, momentum, eps = rest
     if not training:
@@ -81,7 +88,9 @@ def native_batch_norm(x, weight, bias, *rest):
     for running, new in zip(statistics, (center, mul(spread, count / max(count - 1, 1)))):
         if running is not None:
             if not is_secret(running):
-                raise SecretError("running statistics of secret data must be secret too: make the model private, mk.private(model, owner)")
+                raise SecretError(
+                    "running statistics of secret data are secret too: make the model private, mk.private(model, owner)"
+                )
             become(running, add(mul(running, 1 - momentum), mul(new.reshape(-1), momentum)))
     return out, center.reshape(-1), scale.reshape(-1)
 

@@ -12,7 +12,7 @@ from .table import beside, call, local, numbers, row, unknown
 
 
 def windows(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool):
-    """Which entries each window of a dimension joins: [count, kernel] positions, negative or from `size` on where it lies outside."""
+    """Which entries each window of a dimension joins: positions [count, kernel], some of them outside 0 … size - 1."""
     steps = size + 2 * padding - dilation * (kernel - 1) - 1
     count = (-(-steps // stride) if ceil_mode else steps // stride) + 1
     if ceil_mode and (count - 1) * stride >= size + padding:  # a window must begin inside
@@ -40,7 +40,7 @@ def _inside(index, size):
 
 
 def max_over(x, indices):
-    """Windows of the last dimensions, one index [count, kernel] each; an entry outside is replaced by one inside the same window."""
+    """Over the last dimensions, one index [count, kernel] each; an entry outside gives way to one of its window."""
     x = numbers(x)
     for dim, index in enumerate(indices, -len(indices)):
         inside = _inside(index, x.shape[dim])
@@ -55,11 +55,8 @@ def sum_over(x, indices):
     for dim, index in enumerate(indices, -len(indices)):
         inside = _inside(index, x.shape[dim])
 
-        def total(data, dim=dim, index=torch.where(inside, index, 0), inside=beside(x, inside.long())):
-            kept = inside.view(*inside.shape[:1], *[1] * (-1 - dim), inside.shape[1])
-            return (gather(data, dim, index) * kept).sum(-1)
-
-        x = local(x, total)
+        kept = beside(x, inside.long()).view(-1, *[1] * (-1 - dim), inside.shape[1])
+        x = local(x, lambda data: (gather(data, dim, torch.where(inside, index, 0)) * kept).sum(-1))  # noqa: B023
     return x
 
 

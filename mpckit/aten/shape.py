@@ -1,16 +1,37 @@
 """Rows that move elements. All local: linear maps commute with taking a secret apart."""
 
+from functools import partial
+
 import torch
 
 from ..runtime.session import Shared
 from ..tensor import Cell, SecretError, SecretTensor
-from .table import alike, aten, beside, both, each, fixed_point, is_float, is_secret, local, numbers, overload, row, secret_form, session_of
+from .table import (
+    alike,
+    aten,
+    beside,
+    both,
+    each,
+    fixed_point,
+    is_float,
+    is_secret,
+    local,
+    numbers,
+    overload,
+    row,
+    secret_form,
+    session_of,
+)
 
 # A persistent mask follows a view: the dealer repeats these on its copy.
-VIEWS = "t transpose.int permute expand unsqueeze squeeze squeeze.dim squeeze.dims slice.Tensor select.int diagonal unfold as_strided"
+VIEWS = """
+    t transpose.int permute expand unsqueeze squeeze squeeze.dim squeeze.dims slice.Tensor select.int diagonal unfold
+    as_strided
+"""
 MOVES = """
-    flip roll repeat index_select gather tril triu index.Tensor pixel_shuffle pixel_unshuffle channel_shuffle rot90 diag_embed take
-    slice_backward select_backward unfold_backward diagonal_backward embedding repeat_interleave.self_int
+    flip roll repeat index_select gather tril triu index.Tensor pixel_shuffle pixel_unshuffle channel_shuffle rot90
+    diag_embed take slice_backward select_backward unfold_backward diagonal_backward embedding
+    repeat_interleave.self_int
 """
 LISTS = "unbind.int split.Tensor split_with_sizes split_with_sizes_copy split.default"
 # torch has these for floating point only: they say where each element comes from by moving the element numbers.
@@ -19,15 +40,15 @@ NUMBERED = """
 """
 # One secret into another, at public places; here stands which argument is the second.
 PLACES = {
-    "slice_scatter": 1, "select_scatter": 1, "diagonal_scatter": 1, "index_put": 2, "index_add": 3, "index_copy": 3, "scatter.src": 3,
-    "scatter_add": 3, "as_strided_scatter": 1,
+    "slice_scatter": 1, "select_scatter": 1, "diagonal_scatter": 1, "as_strided_scatter": 1,
+    "index_put": 2, "index_add": 3, "index_copy": 3, "scatter.src": 3, "scatter_add": 3,
 }  # fmt: skip
 MEMORY = {"memory_format", "layout", "pin_memory", "implicit"}
 
 
 def _register(names: str, answer):
     for name in names.split():
-        row(name)(lambda *args, _operator=overload(name), **kwargs: answer(_operator, *args, **kwargs))
+        row(name)(partial(answer, overload(name)))
 
 
 def view(operator, x, *args, **kwargs):
@@ -50,7 +71,7 @@ def public_index(operator, x, args):
 
 
 def _places(index):
-    """A public mask as the places where it holds, while its values are at hand: next to shapes, in a dry run, they no longer are."""
+    """A public mask as the places where it holds, while its values are at hand: beside a dry run's shapes they are not."""
     is_mask = isinstance(index, torch.Tensor) and index.dtype == torch.bool and not index.is_meta
     return index.nonzero(as_tuple=True) if is_mask else [index]
 
@@ -126,22 +147,20 @@ def to_copy(x, dtype=None, **_):
     if dtype.is_floating_point:
         return fixed_point(x)
     if is_float(x):
-        raise SecretError("a fixed-point secret has no integer part without a protocol; use torch.floor or torch.trunc, or reveal it")
+        raise SecretError(
+            "a fixed-point secret has no integer part without a protocol; use torch.floor or torch.trunc, or reveal it"
+        )
     return clone(numbers(x))
 
 
-def _register_places():
-    for name, at in PLACES.items():
-
-        def put(x, *args, _operator=overload(name), _at=at - 1, **kwargs):
-            x, source = alike(x, args[_at])
-            args = public_index(_operator, x, [None if i == _at else a for i, a in enumerate(args)])
-            return both(lambda a, b: _operator(a, *(b if i == _at else v for i, v in enumerate(args)), **kwargs), x, source)
-
-        row(name)(put)
+def put(operator, at, x, *args, **kwargs):
+    x, source = alike(x, args[at - 1])
+    before, after = (public_index(operator, x, part) for part in (args[: at - 1], args[at:]))
+    return both(lambda a, b: operator(a, *before, b, *after, **kwargs), x, source)
 
 
-_register_places()
+for _name, _at in PLACES.items():
+    row(_name)(partial(put, overload(_name), _at))
 
 
 @row("scatter.value")
@@ -167,13 +186,15 @@ def _join(operator, tensors, dim):
     return SecretTensor(Shared(tuple(c[0].like(operator([s.data for s in c], dim)) for c in columns)), session)
 
 
-# ---- public tensors of a secret's shape --------------------------------------------------------------------------------------
+# ---- public tensors of a secret's shape ------------------------------------------------------------------------------
 
 
 def _like(operator, x, *args, dtype=None, **_):
     """Public, but in the guise of a secret: an optimizer's state begins so, and becomes secret in place."""
     shape = [] if "new_" in operator.name() else [torch.empty(x.shape, dtype=x.dtype)]
-    made = operator(*shape, *args, dtype=dtype) if shape else operator(torch.empty(0, dtype=x.dtype), *args, dtype=dtype)
+    made = (
+        operator(*shape, *args, dtype=dtype) if shape else operator(torch.empty(0, dtype=x.dtype), *args, dtype=dtype)
+    )
     return SecretTensor(None, x.session, cell=Cell(x.session, public=made))
 
 
@@ -185,9 +206,18 @@ def empty_like(x, size=None, *_, dtype=None, **__):
     return SecretTensor.constant(torch.zeros(x.shape if size is None else size, dtype=dtype or x.dtype), x.session)
 
 
-@row("rand_like", "randn_like", "randint_like", "bernoulli", "bernoulli.p", "native_dropout", "normal_functional", "uniform")
+@row(
+    "rand_like",
+    "randn_like",
+    "randint_like",
+    "bernoulli",
+    "bernoulli.p",
+    "native_dropout",
+    "normal_functional",
+    "uniform",
+)
 def random(x, *_, **__):
     raise SecretError(
-        "random numbers for a secret tensor: each party would draw its own; let one party draw, mk.secret(torch.rand(…), owner=0), "
-        "and put a model with dropout into evaluation mode, model.eval()"
+        "random numbers for a secret tensor: each party would draw its own. Let one party draw, "
+        "mk.secret(torch.rand(…), owner=0); and put a model with dropout into evaluation mode, model.eval()"
     )

@@ -1,7 +1,8 @@
-"""How rows are written: `@row("add.Tensor")` registers a function; these helpers bring operands to one unit and run protocols.
+"""How rows are written: `@row("add.Tensor")` registers a function; helpers bring operands to one unit, run protocols.
 
-Rules that all rows follow: a fixed-point result has the session's unit (a product is truncated at once); bits become integers when
-arithmetic meets them; a public operand costs no message, and its values never decide what is drawn, or a plan would need them.
+Rules that all rows follow: a fixed-point result has the session's unit (a product is truncated at once); bits become
+integers when arithmetic meets them; a public operand costs no message, and its values never decide what is drawn, or a
+plan would need them.
 """
 
 from functools import partial
@@ -43,7 +44,7 @@ def is_float(x) -> bool:
     return x.dtype.is_floating_point if isinstance(x, torch.Tensor) else isinstance(x, float)
 
 
-# ---- running ---------------------------------------------------------------------------------------------------------------
+# ---- running ---------------------------------------------------------------------------------------------------------
 
 
 def session_of(*operands) -> Session:
@@ -63,7 +64,9 @@ def apply(name: str, x: SecretTensor, *args):
 
 def _wrap(result, session):
     if isinstance(result, Shared):
-        return SecretTensor(result.map(torch.Tensor.contiguous), session)  # the same strides on all devices, in dry runs too
+        return SecretTensor(
+            result.map(torch.Tensor.contiguous), session
+        )  # the same strides on all devices, in dry runs too
     return type(result)(_wrap(r, session) for r in result) if isinstance(result, (list, tuple)) else result
 
 
@@ -74,7 +77,7 @@ def _unwrap(x):
 
 
 def local(x: SecretTensor, linear, *args, **kwargs) -> SecretTensor:
-    """Apply a linear map to every share; no message. A persistent mask follows if `linear` is an aten operator that only rearranges."""
+    """Apply a linear map to every share; no message. A persistent mask follows where `linear` is an aten operator."""
     return SecretTensor(x.shared.map(linear, *args, **kwargs), x.session)
 
 
@@ -97,11 +100,11 @@ def beside(x: SecretTensor, value):
 
 
 def unknown(x) -> torch.Tensor:
-    """What torch keeps for the backward pass, where a maximum was say, and nobody knows here: a meta tensor, which refuses to be read."""
+    """What torch keeps and nobody knows here, where a maximum was say: a meta tensor, which refuses to be read."""
     return torch.empty(x.shape, dtype=torch.int64, device="meta")
 
 
-# ---- units -----------------------------------------------------------------------------------------------------------------
+# ---- units -----------------------------------------------------------------------------------------------------------
 
 
 def unit(x: SecretTensor) -> int:
@@ -140,18 +143,24 @@ def alike(*operands) -> list[SecretTensor]:
     return [convert(secret_form(x, session)) for x in operands]
 
 
-# ---- in place --------------------------------------------------------------------------------------------------------------
+# ---- in place --------------------------------------------------------------------------------------------------------
 
 
 def become(x: SecretTensor, result) -> SecretTensor:
     """What an in-place operator does: x takes the result's shares."""
     if not is_secret(x):
-        raise SecretError("a public tensor cannot take a secret value in place; assign the result to a new name instead")
+        raise SecretError(
+            "a public tensor cannot take a secret value in place; assign the result to a new name instead"
+        )
     if result.shape != x.shape:
-        raise SecretError(f"the result of an in-place operator has shape {tuple(result.shape)}, the tensor {tuple(x.shape)}")
+        raise SecretError(
+            f"the result of an in-place operator has shape {tuple(result.shape)}, the tensor {tuple(x.shape)}"
+        )
     result = secret_form(result, x.session)
     if is_float(result) and not is_float(x):
-        raise SecretError("an integer secret cannot take a fixed-point value in place; assign the result to a new name instead")
+        raise SecretError(
+            "an integer secret cannot take a fixed-point value in place; assign the result to a new name instead"
+        )
     result = fixed_point(result) if is_float(x) else result if result.dtype == x.dtype else numbers(result)
     strides = x.stride()
     x.cell.write(result.shared.map(_with_strides, strides))
@@ -159,4 +168,8 @@ def become(x: SecretTensor, result) -> SecretTensor:
 
 
 def _with_strides(data, strides):
-    return data if data.stride() == strides else torch.empty_strided(data.shape, strides, dtype=data.dtype, device=data.device).copy_(data)
+    return (
+        data
+        if data.stride() == strides
+        else torch.empty_strided(data.shape, strides, dtype=data.dtype, device=data.device).copy_(data)
+    )
