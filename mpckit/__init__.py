@@ -13,7 +13,7 @@ from .runtime.session import Session, simulate  # who drives it
 from .offline.plan import Plan, plan  # what it will need
 from .tensor import SecretError, SecretTensor, reveal, secret  # torch on top
 from .nn import private
-from . import aten  # noqa: F401  (registers the operators)
+from . import aten  # registers the operators
 
 __version__ = "0.1.0"
 

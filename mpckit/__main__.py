@@ -11,13 +11,15 @@ LINKS = {"lan": LAN, "wan": WAN}
 
 
 def link(text: str) -> Link:
-    """"lan", "wan", or "MILLISECONDS,MBIT": a round-trip time and a bandwidth."""
+    """ "lan", "wan", or "MILLISECONDS,MBIT": a round-trip time and a bandwidth."""
     if text.lower() in LINKS:
         return LINKS[text.lower()]
     try:
         rtt, rate = (float(v) for v in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no link: lan, wan, or RTT_MS,MBIT_PER_S such as 20,100") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no link: lan, wan, or RTT_MS,MBIT_PER_S such as 20,100"
+        ) from None
     return Link(text, rtt * 1e-3, rate * 1e6 / 8)
 
 
@@ -31,7 +33,9 @@ def lab() -> int:
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(prog="mpckit", description="Secure multi-party computation to learn and prototype with.")
+    parser = argparse.ArgumentParser(
+        prog="mpckit", description="Secure multi-party computation to learn and prototype with."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="classify encrypted digits on ipyparallel engines, and print the bill")
     demo.add_argument("--digits", type=int, default=20, help="how many (default 20)")

@@ -1,8 +1,9 @@
 """`python -m mpckit bench`: what protocols and models cost, against plaintext torch, one row a case.
 
-A case shares its inputs in the set-up phase, has its correlations dealt ahead, and is then run and measured. Bytes and rounds are exact and
-those of one party (the one that sends most); cpu_s is the process's CPU time over the number of parties; wall_s the time the link
-would need (virtual clock). Medians over `--repeat` runs after one that does not count.
+A case shares its inputs in the set-up phase, has its correlations dealt ahead, and is then run and measured. Bytes
+and rounds are exact and those of one party (the one that sends most); cpu_s is the process's CPU time over the
+number of parties; wall_s the time the link would need (virtual clock). Medians over `--repeat` runs after one that
+does not count.
 """
 
 import json
@@ -26,11 +27,15 @@ KEYS = "case suite parties rounds sent_bytes setup_bytes offline_bytes key_bytes
 
 @dataclass(frozen=True)
 class Case:
-    """`inputs()` → plaintext tensors, owned in turn by party 0 and 1; `compute` works on secret and on plain tensors alike."""
+    """`inputs()` → plaintext tensors, owned in turn by party 0 and 1; `compute` works on secret and on plain
+    tensors alike.
+    """
 
     inputs: Callable[[], tuple]
     compute: Callable
-    model: Callable | None = None  # a private module of party 1; then sharing the input and revealing the result count as online
+    model: Callable | None = (
+        None  # a private module of party 1; then sharing the input and revealing the result count as online
+    )
     loops: int = 1  # calls per measurement, for what is too short to time
 
 
@@ -89,8 +94,12 @@ _lenet(1)
 _lenet(32)
 
 
-def measure(name: str, parties: int = 2, link: Link = LAN, suite: str = "bits", device: str = "cpu", repeat: int = 3) -> dict:
-    """One row; raises KeyError for a case that does not exist, ValueError for a suite or device that the kit does not have."""
+def measure(
+    name: str, parties: int = 2, link: Link = LAN, suite: str = "bits", device: str = "cpu", repeat: int = 3
+) -> dict:
+    """One row; raises KeyError for a case that does not exist, ValueError for a suite or device that the kit does
+    not have.
+    """
     if suite != "bits":
         raise ValueError(f"suite {suite!r} is not in this release; there is 'bits'")
     if device != "cpu":
@@ -101,7 +110,9 @@ def measure(name: str, parties: int = 2, link: Link = LAN, suite: str = "bits", 
     net = chosen.model() if chosen.model else None
     with torch.no_grad():
         expected = chosen.compute(*([net] if net else []), *plain)
-        _once(chosen, plain, net, expected, parties, link)  # warms up: kernels come from numba's cache at their first call
+        _once(
+            chosen, plain, net, expected, parties, link
+        )  # warms up: kernels come from numba's cache at their first call
         rows = [_once(chosen, plain, net, expected, parties, link) for _ in range(repeat)]
     row = {key: statistics.median(r[key] for r in rows) for key in rows[0]}
     return {"case": name, "suite": suite, "parties": parties} | row
@@ -159,8 +170,14 @@ def main(names, parties, link, suite, device, repeat, as_json) -> int:
         print(f"no case {', '.join(unknown)}; there are: {' '.join(CASES)}")
         return 2
     if not as_json:
-        print(f"{parties} parties, suite {suite}, {link.name} (rtt {link.rtt * 1e3:g} ms, {link.bandwidth * 8e-6:g} Mbit/s), one thread")
-        print(f"{'case':18}{'rounds':>7}{'sent':>10}{'set-up':>10}{'offline':>10}{'cpu':>10}{'on ' + link.name:>10}{'max error':>11}")
+        print(
+            f"{parties} parties, suite {suite}, one thread, "
+            f"{link.name} (rtt {link.rtt * 1e3:g} ms, {link.bandwidth * 8e-6:g} Mbit/s)"
+        )
+        print(
+            f"{'case':18}{'rounds':>7}{'sent':>10}{'set-up':>10}{'offline':>10}"
+            f"{'cpu':>10}{'on ' + link.name:>10}{'max error':>11}"
+        )
     for name in names or CASES:
         row = measure(name, parties, link, suite, device, repeat)
         if as_json:

@@ -1,8 +1,10 @@
 """What a dealer deals: joint randomness that makes the online phase cheap. It sees no input.
 
-Each correlation says in `deal` how its pieces come about, once for all who ask: the dealer (values and all pieces), a party
-that expands its own pieces from its seed (the values are meta tensors then), and the planner (all meta). `d` offers
-    d.mask · d.words · d.bits (shape)   a uniform secret, additive, as xor words, as xor bits: everybody expands a piece, none is sent
+Each correlation says in `deal` how its pieces come about, once for all who ask: the dealer (values and all pieces),
+a party that expands its own pieces from its seed (the values are meta tensors then), and the planner (all meta).
+`d` offers
+    d.mask · d.words · d.bits (shape)   a uniform secret, additive, as xor words, as xor bits: everybody expands a
+    piece, none is sent
     d.share · d.xor_share (value)       shares of a dependent secret: the last party's piece travels
     d.fixed(number, shape)              the persistent mask of that number, the same at every call
 and each returns a handle with `.value`.
@@ -22,19 +24,23 @@ Shape = tuple[int, ...]
 
 
 class Correlation(ABC):
-    """Abstract; subclasses are final frozen dataclasses of plain numbers, tuples and strings: they cross the wire as JSON."""
+    """Abstract; subclasses are final frozen dataclasses of plain numbers, tuples and strings: they cross the wire
+    as JSON.
+    """
 
     @abstractmethod
     def deal(self, d) -> tuple:
         """The handles whose pieces a party receives, in order."""
 
 
-# ---- products --------------------------------------------------------------------------------------------------------------
+# ---- products ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class View:
-    """A persistent mask as a product uses it: its number and shape, and the rearrangements since (aten name, arguments)."""
+    """A persistent mask as a product uses it: its number and shape, and the rearrangements since (aten name,
+    arguments).
+    """
 
     number: int
     shape: Shape
@@ -55,7 +61,9 @@ def rearrange(v, name: str, args: tuple):
 
 @dataclass(frozen=True)
 class Bilinear:
-    """A product of two tensors modulo 2^64: "mul", "matmul", or "conv" with its geometry (stride, padding, dilation, groups)."""
+    """A product of two tensors modulo 2^64: "mul", "matmul", or "conv" with its geometry (stride, padding,
+    dilation, groups).
+    """
 
     kind: str
     args: tuple = ()
@@ -72,7 +80,9 @@ class Bilinear:
 
 @dataclass(frozen=True)
 class Triple(Correlation):
-    """c = a · b. An operand that stands under a persistent mask is given by its View, and only its partner is drawn.   [Bea91]"""
+    """c = a · b. An operand that stands under a persistent mask is given by its View, and only its partner is
+    drawn.   [Bea91]
+    """
 
     op: Bilinear
     x: Shape | View
@@ -97,7 +107,9 @@ class Square(Correlation):
 
 @dataclass(frozen=True)
 class Mask(Correlation):
-    """A persistent mask, bound to one immutable value for the life of the session; its number is never given out twice."""
+    """A persistent mask, bound to one immutable value for the life of the session; its number is never given out
+    twice.
+    """
 
     number: int
     shape: Shape
@@ -106,12 +118,14 @@ class Mask(Correlation):
         return (d.fixed(self.number, self.shape),)
 
 
-# ---- truncation --------------------------------------------------------------------------------------------------------------
+# ---- truncation ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class TruncPair(Correlation):
-    """r, (r mod 2^bits) >> by, and the part that a wrap of x + r costs; with `exact` also the low digits, for the borrow."""
+    """r, (r mod 2^bits) >> by, and the part that a wrap of x + r costs; with `exact` also the low digits, for the
+    borrow.
+    """
 
     shape: Shape
     bits: int
@@ -126,7 +140,7 @@ class TruncPair(Correlation):
         return (*pair, _tables(d, r.value, self.by)) if self.exact else pair
 
 
-# ---- bits --------------------------------------------------------------------------------------------------------------------
+# ---- bits ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -143,7 +157,9 @@ class BitTriple(Correlation):
 
 @dataclass(frozen=True)
 class Node(Correlation):
-    """Masks of a comparison-tree node's inputs and their products (`kernels/tree.py`), stacked: [inputs + products, …] words."""
+    """Masks of a comparison-tree node's inputs and their products (`kernels/tree.py`), stacked: [inputs + products,
+    …] words.
+    """
 
     radix: int
     want: str
@@ -184,7 +200,9 @@ class WordBits(Correlation):
 
 @dataclass(frozen=True)
 class Masked(Correlation):
-    """r, and the xor-shared bits of r mod 2^bits as words: turns x + r, opened, into xor shares of x.   edaBits [EGKRS20]"""
+    """r, and the xor-shared bits of r mod 2^bits as words: turns x + r, opened, into xor shares of x.   edaBits
+    [EGKRS20]
+    """
 
     shape: Shape
     bits: int
@@ -196,7 +214,8 @@ class Masked(Correlation):
 
 @dataclass(frozen=True)
 class Compare(Correlation):
-    """r with the one-hot digits of its low bits and its sign bit: every comparison of x with a public number, from one x + r.
+    """r with the one-hot digits of its low bits and its sign bit: every comparison of x with a public number, from
+    one x + r.
 
     With `choose`, also a bit s as xor and additive share and r·s: the result may then pick x itself (`kernels.select`).
     """

@@ -1,4 +1,6 @@
-"""`mpckit demo`: real handwritten digits, classified while encrypted by parties that are processes of their own, with the bill."""
+"""`mpckit demo`: real handwritten digits, classified while encrypted by parties that are processes of their own,
+with the bill.
+"""
 
 import html
 import time
@@ -19,7 +21,9 @@ def classify(images, model):
 
 
 def main(digits: int = 20, parties: int = 2, page: str = "demo.html") -> int:
-    """Run it, print the table, write the page. Returns the exit status: 0 if encrypted and plaintext predictions agree."""
+    """Run it, print the table, write the page. Returns the exit status: 0 if encrypted and plaintext predictions
+    agree.
+    """
     from .team import cluster, only
     from .zoo import digits as load_digits
     from .zoo import lenet
@@ -42,10 +46,14 @@ def main(digits: int = 20, parties: int = 2, page: str = "demo.html") -> int:
 
     encrypted, expected = logits.argmax(-1), plain.argmax(-1)
     print("\n digit  plaintext  encrypted  largest logit error")
-    for label, p, e, error in zip(labels.tolist(), expected.tolist(), encrypted.tolist(), (logits - plain).abs().amax(-1).tolist()):
+    for label, p, e, error in zip(
+        labels.tolist(), expected.tolist(), encrypted.tolist(), (logits - plain).abs().amax(-1).tolist()
+    ):
         print(f"{label:6d}{p:11d}{e:11d}{error:21.6f}{'' if p == e else '   differs'}")
     agree = int((encrypted == expected).sum())
-    print(f"\n{agree} of {digits} predictions agree with plaintext, {int((encrypted == labels).sum())} with the label.\n")
+    print(
+        f"\n{agree} of {digits} predictions agree with plaintext, {int((encrypted == labels).sum())} with the label.\n"
+    )
     bill = [
         ("rounds", f"{report.rounds()}"),
         ("sent by a party", f"{size(report.sent())} ({size(report.sent() / digits)} a digit)"),
@@ -81,15 +89,16 @@ def write_page(path, images, labels, expected, encrypted, bill, report) -> None:
         "What if the network were another": what_if(report),
     }
     parts = [
-        f"<h2>{title}</h2>" + figure.to_html(full_html=False, include_plotlyjs=k == 0, config={"displayModeBar": False}) for k, (title, figure) in enumerate(plots.items())
+        f"<h2>{title}</h2>" + figure.to_html(full_html=False, include_plotlyjs=k == 0, config={"displayModeBar": False})
+        for k, (title, figure) in enumerate(plots.items())
     ]
     Path(path).write_text(
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>mpckit demo</title><style>"
         "body{font:16px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color-scheme:light dark}"
         "figure{display:inline-block;margin:.4em;text-align:center;font-size:12px}img{width:84px;height:84px;background:#000}"
         "th{text-align:left;font-weight:normal;padding-right:2em}h2{font-size:1.1em;margin-top:2em}</style>"
-        f"<h1>{len(labels)} digits, read by nobody</h1><p>Party 0 owns the pictures, party 1 the LeNet; {report.parties} processes computed on"
-        " shares, and party 0 alone learnt the result. A dealer that saw no input prepared the randomness.</p>"
+        f"<h1>{len(labels)} digits, read by nobody</h1><p>Party 0 owns the pictures, party 1 the LeNet;"
+        f" {report.parties} processes computed on shares, and party 0 alone learnt the result. A dealer that saw no input prepared the randomness.</p>"
         f"{gallery}<table>{rows}</table>{''.join(parts)}</html>",
         encoding="utf-8",
     )

@@ -1,8 +1,9 @@
 """Integers modulo 2^bits on int64 tensors, and the fixed-point code that carries real numbers into them.
 
-An int64 tensor holds a ring element in any of its representatives modulo 2^64: addition and multiplication of int64 wrap
-on their own, and 2^bits divides 2^64, so intermediate results need no reduction. `reduce` gives the signed representative
-in [-2^(bits-1), 2^(bits-1)); it is taken where a value leaves the ring: on the wire and when it is decoded.
+An int64 tensor holds a ring element in any of its representatives modulo 2^64: addition and multiplication of int64
+wrap on their own, and 2^bits divides 2^64, so intermediate results need no reduction. `reduce` gives the signed
+representative in [-2^(bits-1), 2^(bits-1)); it is taken where a value leaves the ring: on the wire and when it is
+decoded.
 """
 
 from dataclasses import dataclass, replace
@@ -35,7 +36,9 @@ class Ring:
         return self if frac == self.frac else replace(self, frac=frac)
 
     def encode(self, x) -> torch.Tensor:
-        """Numbers → int64 ring elements round(x · 2^frac), ties to even. Raises RangeError, naming the first bad value."""
+        """Numbers → int64 ring elements round(x · 2^frac), ties to even. Raises RangeError, naming the first bad
+        value.
+        """
         x = torch.as_tensor(x)
         if x.is_meta:
             return torch.empty(x.shape, dtype=torch.int64, device="meta")
@@ -57,12 +60,14 @@ class Ring:
         if not bool(fits.all()):
             raise RangeError(
                 f"{x[~fits].reshape(-1)[0].item()} does not fit {self}: its range is "
-                f"[-2^{top}, 2^{top} - 2^-{self.frac}]; scale the data, or give the session a ring with fewer `frac` bits"
+                f"[-2^{top}, 2^{top} - 2^-{self.frac}]; scale the data, or take a ring with fewer `frac` bits"
             )
         return encoded.to(torch.int64)
 
     def decode(self, v: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """Ring elements → reduce(v) / 2^frac, in `dtype` (default: torch's default; for frac 0 also integers or bool)."""
+        """Ring elements → reduce(v) / 2^frac, in `dtype` (default: torch's default; for frac 0 also integers or
+        bool).
+        """
         dtype = dtype or torch.get_default_dtype()
         v = self.reduce(v)
         if not dtype.is_floating_point:

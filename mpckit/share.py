@@ -18,7 +18,8 @@ class UnitError(TypeError):
 
 
 class AShare:
-    """One party's additive share. `ring` carries the unit; a freshly dealt mask has none (ring None) and takes the other's.
+    """One party's additive share. `ring` carries the unit; a freshly dealt mask has none (ring None) and takes the
+    other's.
 
     `fixed` is set when the value stands under a persistent mask (`protocols.arithmetic.fix`): then products need not
     open it again. Rearrangements keep it, arithmetic drops it.
@@ -42,7 +43,9 @@ class AShare:
         return AShare(data, self.party, self.ring if frac is None else self.ring.at(frac))
 
     def map(self, view, *args, **kwargs) -> "AShare":
-        """Apply a linear map (view, transpose, index, sum …); a persistent mask follows an aten operator, which the dealer can repeat."""
+        """Apply a linear map (view, transpose, index, sum …); a persistent mask follows an aten operator, which the
+        dealer can repeat.
+        """
         out = self.like(view(self.data, *args, **kwargs))
         if self.fixed is not None and isinstance(view, torch._ops.OpOverload) and not kwargs:
             out.fixed = self.fixed.map(view, *args, **kwargs)
@@ -80,7 +83,9 @@ class AShare:
         if self.ring is None or other.ring is None:
             return self.ring or other.ring
         if self.ring != other.ring:
-            raise UnitError(f"cannot add values in {self.ring} and in {other.ring}; truncate or shift one to the other's unit first")
+            raise UnitError(
+                f"cannot add values in {self.ring} and in {other.ring}; truncate or shift one to the other's unit first"
+            )
         return self.ring
 
     def __repr__(self):  # never the data: a share in a log is one share fewer to find
@@ -130,7 +135,9 @@ class BShare:
 
 
 def split(value: torch.Tensor, streams) -> list[torch.Tensor]:
-    """Pieces of `value`, one per stream and one more: uniform ones from the streams, the last makes the sum (int64) or xor (bool) right."""
+    """Pieces of `value`, one per stream and one more: uniform ones from the streams, the last makes the sum (int64)
+    or xor (bool) right.
+    """
     if value.dtype == torch.bool:
         pieces = [s.bits(value.shape) for s in streams]
         return [*pieces, reduce(xor, pieces, value)]

@@ -1,8 +1,9 @@
 """Named randomness: a seed and a label give one stream of masks, the same on every machine.
 
-A label is no access control: whoever holds the seed can expand every label. Each process draws its own root seed from
-`secrets`; a seed that all parties share is for tests and transcripts only and is called `insecure_seed` wherever it appears.
-A stream shared by two users corrupts results silently, so every use has a label of its own: "draw/17", "input/3", "mask/5".
+A label is no access control: whoever holds the seed can expand every label. Each process draws its own root seed
+from `secrets`; a seed that all parties share is for tests and transcripts only and is called `insecure_seed`
+wherever it appears. A stream shared by two users corrupts results silently, so every use has a label of its own:
+"draw/17", "input/3", "mask/5".
 """
 
 import hashlib

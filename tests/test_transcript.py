@@ -1,4 +1,6 @@
-"""The example to show a friend: the same program with the same seeds says the same bytes in one process and on engines."""
+"""The example to show a friend: the same program with the same seeds says the same bytes in one process and on
+engines.
+"""
 
 import pytest
 import torch
@@ -40,7 +42,10 @@ def test_engines_say_what_the_simulator_says_byte_for_byte(parties):
 
     assert torch.equal(results[0][0], expected)
     for party, (_, said, report) in enumerate(results):
-        assert len(said) == (parties - 1) * (report.rounds("setup") + report.rounds()) and sum(len(payload) for *_, payload in said) > 10_000
+        assert (
+            len(said) == (parties - 1) * (report.rounds("setup") + report.rounds())
+            and sum(len(payload) for *_, payload in said) > 10_000
+        )
         assert said == [message for message in session.transcript if message[0] == party]
         # plan = run, and one bill for all: headers and all
         for phase in ("setup", "online"):

@@ -1,8 +1,9 @@
 """Kernels: integer work on tensors, defined once in plain torch and made fast per device.
 
-`@kernel` turns a reference body into a function that picks the body of its first tensor's device. A fast body lives in the
-module named after its device (`cpu`: numba, `cuda`: CuPy), loaded at the first call on that device, and equals the reference bit for bit
-(`tests/kernels` finds every kernel by itself and checks). Without a body for a device the reference runs, on meta tensors too.
+`@kernel` turns a reference body into a function that picks the body of its first tensor's device. A fast body lives
+in the module named after its device (`cpu`: numba, `cuda`: CuPy), loaded at the first call on that device, and
+equals the reference bit for bit (`tests/kernels` finds every kernel by itself and checks). Without a body for a
+device the reference runs, on meta tensors too.
 """
 
 import functools
@@ -66,6 +67,6 @@ from .reference import (  # noqa: E402  (the definitions need `kernel` above)
 )
 
 __all__ = [
-    "KERNELS", "Kernel", "beaver", "conv", "digit_compare", "digit_tables", "from_planes", "kernel", "keystream", "load", "lookup", "matmul",
-    "pack", "select", "to_planes", "tree_node", "unpack",
+    "KERNELS", "Kernel", "beaver", "conv", "digit_compare", "digit_tables", "from_planes", "kernel", "keystream",
+    "load", "lookup", "matmul", "pack", "select", "to_planes", "tree_node", "unpack",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Fast bodies for CPU tensors: numba loops over words, torch where its own int64 code wins, OpenSSL for masks.
 
-All numba code stays in this one file: numba's cache does not notice edits in an imported module.
-Inner loops run over contiguous words in blocks that fit the first-level cache, so that LLVM turns them into vector code.
+All numba code stays in this one file: numba's cache does not notice edits in an imported module. Inner loops run
+over contiguous words in blocks that fit the first-level cache, so that LLVM turns them into vector code.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def _row(t):
     return flat.as_strided(flat.shape, (1,))
 
 
-# ---- products ---------------------------------------------------------------------------------------------------------------
+# ---- products ------------------------------------------------------------------------------------
 
 
 @definition.matmul.on("cpu")
@@ -103,7 +103,7 @@ def _select(x, x_hat, b_hat, s, rs, out):
         out[i] = x[i] - product if b_hat[i] else product
 
 
-# ---- bits -------------------------------------------------------------------------------------------------------------------
+# ---- bits ----------------------------------------------------------------------------------------
 
 
 @njit(cache=True)
@@ -175,7 +175,9 @@ def pack(v, bits):
         return _row(v).view(torch.uint8)
     if bits == 1:
         flat = v.reshape(-1)
-        return torch.from_numpy(np.packbits((flat if v.dtype == torch.bool else (flat & 1).bool()).numpy(), bitorder="little"))
+        return torch.from_numpy(
+            np.packbits((flat if v.dtype == torch.bool else (flat & 1).bool()).numpy(), bitorder="little")
+        )
     flat = _row(v.to(torch.int64))
     if bits % 8 == 0:
         return flat.view(torch.uint8).view(-1, 8)[:, : bits // 8].reshape(-1)
@@ -222,7 +224,9 @@ def _unpack(data, bits, out):
         value, position, left, got = np.uint64(0), i * bits, bits, 0
         while left:
             take = min(left, 8 - position % 8)
-            piece = (np.uint64(data[position // 8]) >> np.uint64(position % 8)) & ((np.uint64(1) << np.uint64(take)) - np.uint64(1))
+            piece = (np.uint64(data[position // 8]) >> np.uint64(position % 8)) & (
+                (np.uint64(1) << np.uint64(take)) - np.uint64(1)
+            )
             value |= piece << np.uint64(got)
             position, left, got = position + take, left - take, got + take
         out[i] = (np.int64(value) << spare) >> spare
@@ -254,7 +258,9 @@ def _digit_tables(b, out):
 def digit_compare(planes, tables):
     digits, thresholds, words = planes.shape[0] // DIGIT, planes.shape[1], planes.shape[2]
     out = np.empty((2, digits, thresholds, words), np.int64)
-    _digit_compare(planes.contiguous().numpy().reshape(digits, DIGIT, thresholds, words), tables.contiguous().numpy(), out)
+    _digit_compare(
+        planes.contiguous().numpy().reshape(digits, DIGIT, thresholds, words), tables.contiguous().numpy(), out
+    )
     return torch.from_numpy(out).unbind(0)
 
 
@@ -295,7 +301,13 @@ def tree_node(opened, dealt, radix, want, first):
     for i, (_, _, public) in enumerate(table):
         inputs[i, : len(public)] = public
     head = np.array([(which, row) for which, row, _ in table], np.int64)
-    _tree_node(opened.reshape(opened.shape[0], shape.numel()).contiguous().numpy(), dealt.reshape(dealt.shape[0], shape.numel()).contiguous().numpy(), head, inputs, out)
+    _tree_node(
+        opened.reshape(opened.shape[0], shape.numel()).contiguous().numpy(),
+        dealt.reshape(dealt.shape[0], shape.numel()).contiguous().numpy(),
+        head,
+        inputs,
+        out,
+    )
     return torch.from_numpy(out).view(len(want), *shape)
 
 
@@ -340,7 +352,7 @@ def _lookup(start, hot, twice, size, out):
         out[n] = total
 
 
-# ---- masks ------------------------------------------------------------------------------------------------------------------
+# ---- masks ---------------------------------------------------------------------------------------
 
 
 @definition.keystream.on("cpu")

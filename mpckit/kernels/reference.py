@@ -1,17 +1,18 @@
-"""The definitions: every kernel in plain torch, written to be read. Tensors are int64 words or bool bits unless said otherwise."""
+"""The definitions: every kernel in plain torch, written to be read. Tensors are int64 words or bool bits unless
+said otherwise.
+"""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..ring import lsr
 from . import kernel
 from .tree import terms
 
 DIGIT = 4  # bits per digit of a comparison: a table of 16 bits per digit
 
 
-# ---- products modulo 2^64 ----------------------------------------------------------------------------------------------
+# ---- products modulo 2^64 ------------------------------------------------------------------------
 
 
 @kernel
@@ -22,7 +23,9 @@ def matmul(a, b):
 
 @kernel
 def conv(x, w, stride, padding, dilation, groups):
-    """Convolution modulo 2^64: x [N, C, L] or [N, C, H, W], w [O, C/groups, …]; one tuple entry per spatial dimension."""
+    """Convolution modulo 2^64: x [N, C, L] or [N, C, H, W], w [O, C/groups, …]; one tuple entry per spatial
+    dimension.
+    """
     spatial = len(stride)
     x = F.pad(x, [p for p in reversed(padding) for _ in (0, 1)])
     span = [d * (k - 1) + 1 for d, k in zip(dilation, w.shape[2:])]
@@ -39,7 +42,9 @@ def conv(x, w, stride, padding, dilation, groups):
 
 @kernel
 def beaver(c, d, b, a, e, first):
-    """One party's share of the product of two masked values, elementwise: c + d·b + a·e, and d·e for the first party alone."""
+    """One party's share of the product of two masked values, elementwise: c + d·b + a·e, and d·e for the first
+    party alone.
+    """
     return c + d * b + (a + d if first else a) * e
 
 
@@ -50,12 +55,14 @@ def select(x, x_hat, b_hat, s, rs):
     return torch.where(b_hat, x - product, product)
 
 
-# ---- bits ------------------------------------------------------------------------------------------------------------------
+# ---- bits ----------------------------------------------------------------------------------------
 
 
 @kernel
 def to_planes(v, bits):
-    """Transpose bits: v [..., N] int64 or bool → [bits, ..., ceil(N / 64)]: bit j of word k of plane i is bit i of v[64k + j]."""
+    """Transpose bits: v [..., N] int64 or bool → [bits, ..., ceil(N / 64)]: bit j of word k of plane i is bit i of
+    v[64k + j].
+    """
     v = v.to(torch.int64)
     n = v.shape[-1]
     v = F.pad(v, (0, -n % 64)).reshape(*v.shape[:-1], -(-n // 64), 64)
@@ -75,7 +82,9 @@ def from_planes(planes, n):
 
 @kernel
 def pack(v, bits):
-    """The low `bits` of each element of v (int64 or bool), least significant first, as ceil(numel · bits / 8) bytes for the wire."""
+    """The low `bits` of each element of v (int64 or bool), least significant first, as ceil(numel · bits / 8) bytes
+    for the wire.
+    """
     place = torch.arange(bits, device=v.device)
     stream = ((v.to(torch.int64).reshape(-1, 1) >> place) & 1).reshape(-1)
     stream = F.pad(stream, (0, -stream.numel() % 8)).reshape(-1, 8)
@@ -84,7 +93,9 @@ def pack(v, bits):
 
 @kernel
 def unpack(data, bits, n):
-    """The inverse of `pack`: uint8 → n elements, int64 (signed representative modulo 2^bits), or bool where bits is 1."""
+    """The inverse of `pack`: uint8 → n elements, int64 (signed representative modulo 2^bits), or bool where bits is
+    1.
+    """
     stream = ((data.to(torch.int64)[:, None] >> torch.arange(8, device=data.device)) & 1).reshape(-1)[: n * bits]
     v = (stream.reshape(n, bits) << torch.arange(bits, device=data.device)).sum(-1)
     return v.bool() if bits == 1 else (v << (64 - bits)) >> (64 - bits)
@@ -103,10 +114,12 @@ def digit_tables(planes):
 
 @kernel
 def digit_compare(planes, tables):
-    """Compare public digits v with dealt digits r: planes [4·D, T, W], tables [D, 16, W] shares of one-hot(r) → lt, eq, each [D, T, W].
+    """Compare public digits v with dealt digits r: planes [4·D, T, W], tables [D, 16, W] shares of one-hot(r) → lt,
+    eq, each [D, T, W].
 
-    Shares of 1{v < r} and 1{v = r} by walking down a binary tree over the 16 entries: the parity of a one-hot half says
-    whether r lies in it. This is prefix parity [Grotto] on a table small enough to be dealt whole, and for any number of parties.
+    Shares of 1{v < r} and 1{v = r} by walking down a binary tree over the 16 entries: the parity of a one-hot half
+    says whether r lies in it. This is prefix parity [Grotto] on a table small enough to be dealt whole, and for any
+    number of parties.
     """
     b = planes.unflatten(0, (planes.shape[0] // DIGIT, DIGIT))
     table, less = tables[:, :, None].expand(-1, -1, planes.shape[1], -1), torch.zeros_like(b[:, 0])
@@ -123,7 +136,8 @@ def digit_compare(planes, tables):
 
 @kernel
 def tree_node(opened, dealt, radix, want, first):
-    """Share of a tree node: opened [I, …] masked inputs, dealt [I + M, …] masks and mask products (`tree.py`) → [len(want), …].
+    """Share of a tree node: opened [I, …] masked inputs, dealt [I + M, …] masks and mask products (`tree.py`) →
+    [len(want), …].
 
     G comes without its linear term g_top.
     """
@@ -157,12 +171,14 @@ def lookup(x_hat, hot, table):
     return out
 
 
-# ---- masks -----------------------------------------------------------------------------------------------------------------
+# ---- masks ---------------------------------------------------------------------------------------
 
 
 @kernel
 def keystream(key, first_block, blocks):
-    """AES-128 in counter mode (SP 800-38A): key uint8 [16] → int64 [2 · blocks], little-endian words; counter big-endian 128 bit."""
+    """AES-128 in counter mode (SP 800-38A): key uint8 [16] → int64 [2 · blocks], little-endian words; counter
+    big-endian 128 bit.
+    """
     if key.is_meta:
         return torch.empty(2 * blocks, dtype=torch.int64, device="meta")
     counters = b"".join(((first_block + i) % (1 << 128)).to_bytes(16, "big") for i in range(blocks))

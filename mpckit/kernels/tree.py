@@ -1,9 +1,11 @@
 """Which products a node of the comparison tree needs: the dealer, the reference and the fast bodies read the same list.
 
-A node joins `radix` neighbouring digits, most significant first. A digit says g ("already less") and p ("equal so far"):
+A node joins `radix` neighbouring digits, most significant first. A digit says g ("already less") and p ("equal so
+far"):
     G = g_top ⊕ p_top·g_next ⊕ p_top·p_next·g_… ⊕ …        P = p_top·p_next·…
-Each product of several secret bits is opened under one-time masks: Π(d_i ⊕ a_i) = ⊕_T Π_{i∉T} d_i · Π_{i∈T} a_i, so the dealer
-must share every product of masks that occurs. Both parities of a two-input node are Beaver's bit triple [Bea91].
+Each product of several secret bits is opened under one-time masks: Π(d_i ⊕ a_i) = ⊕_T Π_{i∉T} d_i · Π_{i∈T} a_i, so
+the dealer must share every product of masks that occurs. Both parities of a two-input node are Beaver's bit triple
+[Bea91].
 """
 
 import functools
@@ -14,7 +16,8 @@ WANT = ("g", "p", "gp")
 
 @functools.lru_cache
 def monomials(radix: int, want: str) -> tuple[int, tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
-    """(number of inputs, products that make G without g_top, products that make P); inputs are p_top … p_0, g_next … g_0.
+    """(number of inputs, products that make G without g_top, products that make P); inputs are p_top … p_0, g_next
+    … g_0.
 
     For want == "g" the lowest p takes no part and is left out.
     """
@@ -35,13 +38,20 @@ def mask_products(radix: int, want: str) -> tuple[tuple[int, ...], ...]:
 
 @functools.lru_cache
 def terms(radix: int, want: str) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], ...]:
-    """For G and for P: the terms (row, opened inputs) with row -1 the public one, else a row of [masks; mask products]."""
+    """For G and for P: the terms (row, opened inputs) with row -1 the public one, else a row of [masks; mask
+    products].
+    """
     inputs, for_g, for_p = monomials(radix, want)
-    row = {(): -1} | {(i,): i for i in range(inputs)} | {t: inputs + k for k, t in enumerate(mask_products(radix, want))}
+    row = (
+        {(): -1} | {(i,): i for i in range(inputs)} | {t: inputs + k for k, t in enumerate(mask_products(radix, want))}
+    )
 
     def expand(products):
         return tuple(
-            (row[t], tuple(i for i in m if i not in t)) for m in products for k in range(len(m) + 1) for t in combinations(m, k)
+            (row[t], tuple(i for i in m if i not in t))
+            for m in products
+            for k in range(len(m) + 1)
+            for t in combinations(m, k)
         )
 
     return expand(for_g), expand(for_p)

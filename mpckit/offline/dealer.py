@@ -1,8 +1,9 @@
 """Three who read the same `Correlation.deal`: the dealer, a party that expands its own pieces, and the planner.
 
-Dealing is compressed by seeds: each party has one that only the dealer knows besides. Uniform secrets are *defined* as the sum of what
-the parties expand, so nothing is sent for them; of a dependent secret all pieces but the last are expanded, and the last party's,
-the correction, travels. A party cannot tell its pieces from uniform ones, and learns nothing of the other parties' seeds.
+Dealing is compressed by seeds: each party has one that only the dealer knows besides. Uniform secrets are *defined*
+as the sum of what the parties expand, so nothing is sent for them; of a dependent secret all pieces but the last
+are expanded, and the last party's, the correction, travels. A party cannot tell its pieces from uniform ones, and
+learns nothing of the other parties' seeds.
 """
 
 import dataclasses
@@ -65,7 +66,10 @@ class Dealing(_Deal):
         return self._corrected(split(value, list(self.streams.values())[:-1]), value, False)
 
     def xor_share(self, value):
-        pieces = [s.bits(value.shape) if value.dtype == torch.bool else s.words(value.shape) for s in list(self.streams.values())[:-1]]
+        pieces = [
+            s.bits(value.shape) if value.dtype == torch.bool else s.words(value.shape)
+            for s in list(self.streams.values())[:-1]
+        ]
         return self._corrected([*pieces, reduce(xor, pieces, value)], value, True)
 
     def _corrected(self, pieces, value, is_xor):
@@ -85,7 +89,9 @@ class MetaDealing(Dealing):
 
 
 class Expanding(_Deal):
-    """A party's reading: its own seed; values are meta; the last party takes corrections from `received` (bytes), in order."""
+    """A party's reading: its own seed; values are meta; the last party takes corrections from `received` (bytes),
+    in order.
+    """
 
     def __init__(self, party, parties, seed, serial, received=None):
         super().__init__({party: seed}, serial)
@@ -129,7 +135,7 @@ def pack_corrections(corrections) -> torch.Tensor:
     return torch.cat(packed) if packed else torch.empty(0, dtype=torch.uint8)
 
 
-# ---- correlations as text: what a party may ask a dealer for ----------------------------------------------------------------
+# ---- correlations as text: what a party may ask a dealer for -------------------------------------
 
 _KINDS = {
     name: kind for name, kind in vars(correlations).items() if isinstance(kind, type) and dataclasses.is_dataclass(kind)

@@ -1,7 +1,7 @@
 """The planner: runs the same program on meta tensors and writes down what it draws, says and costs.
 
-No value is needed: shapes decide everything, except where a program branches on something revealed; what comes after such a
-place cannot be planned and is dealt on demand when the program runs.
+No value is needed: shapes decide everything, except where a program branches on something revealed; what comes
+after such a place cannot be planned and is dealt on demand when the program runs.
 """
 
 import copy
@@ -15,7 +15,9 @@ from ..runtime.session import Session
 
 @dataclass(frozen=True)
 class Plan:
-    """`draws`: the dealer's shopping list, in order; `report`: rounds and bytes, exact; `stopped`: why planning ended early, if it did."""
+    """`draws`: the dealer's shopping list, in order; `report`: rounds and bytes, exact; `stopped`: why planning
+    ended early, if it did.
+    """
 
     draws: tuple
     report: Report
@@ -27,7 +29,9 @@ class Plan:
 
 
 def plan(program, *args, parties: int = 2, **options) -> Plan:
-    """Dry run of `program(*args)`; tensors and modules among the arguments count by their shapes only. `options` as for `Session`."""
+    """Dry run of `program(*args)`; tensors and modules among the arguments count by their shapes only. `options` as
+    for `Session`.
+    """
     options.pop("insecure_seed", None)
     session = Session(parties, meta=True, **options)
     stopped = None

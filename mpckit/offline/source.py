@@ -1,11 +1,15 @@
-"""Where a session's pieces come from: a dealer in this process (simulator), a dealer's engine, or nowhere (planning)."""
+"""Where a session's pieces come from: a dealer in this process (simulator), a dealer's engine, or nowhere
+(planning).
+"""
 
 from .dealer import Dealing, Expanding, MetaDealing, correction_bytes, pack_corrections, pieces_of, to_json
 from .store import ReuseError
 
 
 class LocalDealer:
-    """Deals for all parties in this process. `sent` counts the corrections that a real dealer would send to the last party."""
+    """Deals for all parties in this process. `sent` counts the corrections that a real dealer would send to the
+    last party.
+    """
 
     reading = Dealing
 
@@ -25,7 +29,9 @@ class Planner(LocalDealer):
 
 
 class RemoteDealer:
-    """One party's side of a dealer's engine: all parties expand their own seed, and the last one asks for its corrections."""
+    """One party's side of a dealer's engine: all parties expand their own seed, and the last one asks for its
+    corrections.
+    """
 
     def __init__(self, party: int, parties: int, seed: bytes, client):
         self.party, self.parties, self.seed, self.client, self.sent = party, parties, seed, client, 0
@@ -53,13 +59,17 @@ class DealerService:
             self.seeds[party] = bytes.fromhex(request["seed"])
             return {}, b""
         if kind != "deal" or party != self.parties - 1:
-            raise ValueError(f"party {party} asked its dealer for {kind!r}; only the last party asks, for one correlation at a time")
+            raise ValueError(
+                f"party {party} asked its dealer for {kind!r}; only the last party asks, for one correlation at a time"
+            )
         return {}, self.corrections(request["serial"], request["correlation"])
 
     def corrections(self, serial: int, text: str):
         from .dealer import from_json
 
-        if serial < self.next:  # the corrections of two correlations under one serial would reveal the other parties' pieces
+        if (
+            serial < self.next
+        ):  # the corrections of two correlations under one serial would reveal the other parties' pieces
             raise ReuseError(f"draw {serial} has been dealt already; the next is {self.next}")
         self.next = serial + 1
         d = Dealing(dict(sorted(self.seeds.items())), serial)

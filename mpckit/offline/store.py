@@ -26,7 +26,9 @@ class Store:
     def bind(self, number: int) -> None:
         """A persistent mask meets its value: once only."""
         if number in self._numbers:
-            raise ReuseError(f"mask {number} already hides a value: a second one would reveal the difference of both; draw a new mask")
+            raise ReuseError(
+                f"mask {number} already hides a value: a second one would reveal their difference; draw a new mask"
+            )
         self._numbers.add(number)
 
     def __len__(self):

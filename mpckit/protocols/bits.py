@@ -1,8 +1,9 @@
 """Bits for any number of parties: and, adders, conversions, comparisons. Xor is local; bits travel 64 to a word.
 
-A comparison opens x + r once. The dealer knows r and has shared a one-hot table of each of its 4-bit digits, so that every
-party looks up "less" and "equal" of all digits without a word; a tree of radix 4 joins them, four digits to one in a round:
-a 64-bit comparison costs 3 rounds and 12.5 bytes. (Adding the parties' pieces bit by bit takes 7 rounds and 30 bytes.)
+A comparison opens x + r once. The dealer knows r and has shared a one-hot table of each of its 4-bit digits, so
+that every party looks up "less" and "equal" of all digits without a word; a tree of radix 4 joins them, four digits
+to one in a round: a 64-bit comparison costs 3 rounds and 12.5 bytes. (Adding the parties' pieces bit by bit takes 7
+rounds and 30 bytes.)
 """
 
 import torch
@@ -40,7 +41,7 @@ def unpack_bits(words: BShare, shape) -> BShare:
     return BShare(kernels.from_planes(words.data[None], n).bool().reshape(shape), words.party)
 
 
-# ---- adders and conversions ----------------------------------------------------------------------------------------------
+# ---- adders and conversions ----------------------------------------------------------------------
 
 
 def carries(g: BShare, p: BShare) -> Protocol[BShare]:
@@ -84,20 +85,24 @@ def a2b(x: AShare) -> Protocol[BShare]:
 
 
 def b2a(b: BShare, ring: Ring) -> Protocol[AShare]:
-    """Xor → additive shares: a bit as integer 0 or 1, a word of w bits as a signed integer; `ring` is the result's.   [RW19]
+    """Xor → additive shares: a bit as integer 0 or 1, a word of w bits as a signed integer; `ring` is the result's.
+    [RW19]
 
     Price: 1 · b
     """
     if b.bits > 1:
         digits_ = yield from bits_of(b, ring)
-        place = torch.tensor([signed(1 << j) for j in range(b.bits - 1)] + [signed(-1 << (b.bits - 1))], device=b.data.device)
+        place = torch.tensor(
+            [signed(1 << j) for j in range(b.bits - 1)] + [signed(-1 << (b.bits - 1))], device=b.data.device
+        )
         return digits_.like((digits_.data * place).sum(-1))
     s, s_sum = yield Draw(DaBit(tuple(b.shape)))
     return _unflip((yield Open(b ^ s)), s_sum, ring)
 
 
 def bits_of(b: BShare, ring: Ring) -> Protocol[AShare]:
-    """The bits of xor-shared words as additive 0 or 1, least significant first: [*shape] → [*shape, bits]. A weighted sum of them is local.
+    """The bits of xor-shared words as additive 0 or 1, least significant first: [*shape] → [*shape, bits]. A
+    weighted sum of them is local.
 
     Price: 1 · 1
     """
@@ -112,11 +117,12 @@ def _unflip(b_hat, s: AShare, ring: Ring) -> AShare:
     return AShare((1 - 2 * b_hat) * s.data, s.party, ring) + b_hat
 
 
-# ---- comparison ----------------------------------------------------------------------------------------------------------
+# ---- comparison ----------------------------------------------------------------------------------
 
 
 def at_least(x: AShare, thresholds=(0,)) -> Protocol[BShare]:
-    """1{x ≥ c} for public ring integers c, all from one opening of x: bool [len(thresholds), *shape]. Domain: |x - c| < 2^(w-1).
+    """1{x ≥ c} for public ring integers c, all from one opening of x: bool [len(thresholds), *shape]. Domain: |x -
+    c| < 2^(w-1).
 
     Price: 1 + levels(w - 1) · w / t + node_bits(w - 1)   [Grotto, SIGMA]
     """
@@ -126,7 +132,8 @@ def at_least(x: AShare, thresholds=(0,)) -> Protocol[BShare]:
 
 
 def at_least_opened(x_hat, thresholds, bits: int, tables: BShare, top: BShare) -> Protocol[BShare]:
-    """As `at_least`, where x + r is already public (one opened x̂ may serve several gates that one Draw dealt together).
+    """As `at_least`, where x + r is already public (one opened x̂ may serve several gates that one Draw dealt
+    together).
 
     x - c = (x̂ - c) - r, so its sign is msb(x̂ - c) ⊕ msb(r) ⊕ [low bits of x̂ - c < low bits of r].
     Price: levels(w - 1) · node_bits(w - 1)
@@ -148,7 +155,8 @@ def low_borrow(y, tables: BShare, bits: int) -> Protocol[BShare]:
 
 
 def tree_reduce(g: BShare, p: BShare, want: str) -> Protocol[BShare]:
-    """Join k/4 digits [D, …] (least significant first): "g" gives 1{x < r} over all of them, "p" equality.   (`kernels/tree.py`)
+    """Join k/4 digits [D, …] (least significant first): "g" gives 1{x < r} over all of them, "p" equality.
+    (`kernels/tree.py`)
 
     Price (g): levels(k) · 64 * node_bits(k)
     Price (p): levels(k) · 64 * equal_bits(k)
@@ -160,8 +168,10 @@ def tree_reduce(g: BShare, p: BShare, want: str) -> Protocol[BShare]:
         # Whole groups only: digits that are missing at the top are "equal" (public: party 0 alone holds the ones).
         fill = (groups * radix - count, *p.shape[1:])
         p = torch.cat((p.data, torch.full(fill, -1 if p.first else 0, dtype=torch.int64, device=p.data.device)))
-        g = g.map(lambda v: torch.cat((v, v.new_zeros(fill))))
-        ps, gs = (v.unflatten(0, (groups, radix)).flip(1).movedim(1, 0) for v in (p, g.data))  # [radix, groups, …], top first
+        g = g.like(torch.cat((g.data, g.data.new_zeros(fill))))
+        ps, gs = (
+            v.unflatten(0, (groups, radix)).flip(1).movedim(1, 0) for v in (p, g.data)
+        )  # [radix, groups, …], top first
         inputs = torch.cat([ps if "p" in now else ps[:-1]] + ([gs[1:]] if "g" in now else []))
         a, products = yield Draw(Node(radix, now, tuple(inputs.shape[1:])))
         opened = yield Open(g.like(inputs) ^ a)
@@ -192,4 +202,3 @@ def eq(x: AShare, y: AShare | torch.Tensor | int) -> Protocol[BShare]:
     equal = tables.like(equal)
     out = yield from tree_reduce(equal, equal, "p")
     return unpack_bits(out.map(torch.Tensor.squeeze, 0), z.shape)
-

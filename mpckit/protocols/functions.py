@@ -26,7 +26,7 @@ __all__ = [
     "softmax", "softplus", "sqrt", "square", "tanh", "variance",
 ]  # fmt: skip
 
-# ---- bounded functions ---------------------------------------------------------------------------------------------
+# ---- bounded functions ---------------------------------------------------------------------------
 
 
 def absolute(mpc: Suite, x: AShare) -> Protocol[AShare]:
@@ -135,7 +135,7 @@ def _softplus(unit):
     return fit(F.softplus, unit, unit, -11, 11, absolute=9e-5, right="x")
 
 
-# ---- powers and logarithms, on the whole range ---------------------------------------------------------------------
+# ---- powers and logarithms, on the whole range ---------------------------------------------------
 
 MANTISSA, LOG2E = 17, 21  # fraction bits of 2^fraction and of the constant log2(e): 2^-17 and 2^-22·|x| relative
 

@@ -1,4 +1,6 @@
-"""Gates of the n-party bit suite: from a comparison to ReLU, maxima and tables. Shares in, shares out, any number of parties."""
+"""Gates of the n-party bit suite: from a comparison to ReLU, maxima and tables. Shares in, shares out, any number
+of parties.
+"""
 
 import torch
 
@@ -71,13 +73,15 @@ def argmax(x: AShare) -> Protocol[tuple[AShare, AShare]]:
     index = AShare(place * int(x.first), x.party, x.ring.at(0))
     while (k := x.shape[-1]) > 1:
         half = k // 2  # neighbours meet, so that the left one has the smaller index and wins a draw
-        pair = lambda v: (v.map(_every_second, 0, half), v.map(_every_second, 1, half))  # noqa: E731
-        (left, right), (left_index, right_index) = pair(x), pair(index)
+        left, left_index = (v.map(_every_second, 0, half) for v in (x, index))
+        right, right_index = (v.map(_every_second, 1, half) for v in (x, index))
         keep_left = yield from drelu(left - right)
         gaps = AShare(torch.stack(((left - right).data, (left_index - right_index).data)), x.party, x.ring)
         kept = yield from select(keep_left.map(torch.Tensor.expand, gaps.shape), gaps)
         best, best_index = right.like(right.data + kept.data[0]), right_index.like(right_index.data + kept.data[1])
-        x, index = (_append(w, v.map(torch.narrow, -1, 2 * half, k - 2 * half)) for w, v in ((best, x), (best_index, index)))
+        x, index = (
+            _append(w, v.map(torch.narrow, -1, 2 * half, k - 2 * half)) for w, v in ((best, x), (best_index, index))
+        )
     return x.map(torch.squeeze, -1), index.map(torch.squeeze, -1)
 
 
@@ -89,13 +93,15 @@ def _append(x, rest):
     return x.like(torch.cat((x.data, rest.data), -1)) if rest.shape[-1] else x
 
 
-# ---- tables ----------------------------------------------------------------------------------------------------------------
+# ---- tables --------------------------------------------------------------------------------------
 
 
 def lut(x: AShare, table: torch.Tensor, width: int = 64) -> Protocol[BShare]:
-    """table[x mod 2^k] for a public table of 2^k words of `width` bits, k ≤ 10; xor shares of the word (`b2a` brings it home).
+    """table[x mod 2^k] for a public table of 2^k words of `width` bits, k ≤ 10; xor shares of the word (`b2a`
+    brings it home).
 
-    The dealer shares the one-hot *bits* of r, not a rotated table of words: 2^k bits a look-up where that takes 64 · 2^k.
+    The dealer shares the one-hot *bits* of r, not a rotated table of words: 2^k bits a look-up where that takes 64
+    · 2^k.
     Price: 1 · k
     """
     k = table.numel().bit_length() - 1
@@ -106,7 +112,8 @@ def lut(x: AShare, table: torch.Tensor, width: int = 64) -> Protocol[BShare]:
 
 
 def split_lut(x: AShare, by: int, table: torch.Tensor, width: int) -> Protocol[tuple[BShare, AShare]]:
-    """Cut |x| < 2^(w-2) into i = x >> by (floor or floor + 1, as stochastic truncation) and the rest: (table[i mod 2^k], x - i·2^by).
+    """Cut |x| < 2^(w-2) into i = x >> by (floor or floor + 1, as stochastic truncation) and the rest: (table[i mod
+    2^k], x - i·2^by).
 
     Price: 1 · w
     """

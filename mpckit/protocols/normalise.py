@@ -106,7 +106,7 @@ def _inverse_deviation(n, shift, eps, unit, bits):
     )
 
 
-# ---- softmax -------------------------------------------------------------------------------------------------------
+# ---- softmax -------------------------------------------------------------------------------------
 
 
 GUARD = 8  # more fraction bits for the exponentials of a softmax: their sum may be long

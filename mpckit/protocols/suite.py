@@ -1,4 +1,6 @@
-"""What a family of protocols must offer (the abstract dozen), so that `functions.py` can derive the rest for all of them."""
+"""What a family of protocols must offer (the abstract dozen), so that `functions.py` can derive the rest for all of
+them.
+"""
 
 from abc import ABC, abstractmethod
 
@@ -7,7 +9,9 @@ from . import arithmetic
 
 
 class Suite(ABC):
-    """A family of protocols under one name. All methods are protocols: call them with `yield from`, or with `session.run`."""
+    """A family of protocols under one name. All methods are protocols: call them with `yield from`, or with
+    `session.run`.
+    """
 
     name: str
 

@@ -1,7 +1,7 @@
 """The meter: a ledger of rounds, bytes and compute seconds by phase, layer and operator; and what they cost on a link.
 
-Bytes are what one party puts on its sockets, 24-byte headers included. Phases: "setup" (once per model: weights are shared
-and masked), "offline" (dealing; no input needed), "online" (per inference).
+Bytes are what one party puts on its sockets, 24-byte headers included. Phases: "setup" (once per model: weights are
+shared and masked), "offline" (dealing; no input needed), "online" (per inference).
 """
 
 import time
@@ -18,7 +18,9 @@ class Link:
     bandwidth: float
 
     def seconds(self, rounds: int, sent: int, compute: float = 0.0) -> float:
-        """Virtual time: both directions of a round go at the same time, so a round waits half a round trip, then the bytes drain."""
+        """Virtual time: both directions of a round go at the same time, so a round waits half a round trip, then
+        the bytes drain.
+        """
         return compute + rounds * self.rtt / 2 + sent / self.bandwidth
 
 
@@ -28,7 +30,9 @@ WAN = Link("WAN", rtt=60e-3, bandwidth=305e6 / 8)
 
 @dataclass
 class Entry:
-    """One line of the ledger: everything one operator of one layer has cost in one phase. `sent` and `compute` are per party here."""
+    """One line of the ledger: everything one operator of one layer has cost in one phase. `sent` and `compute` are
+    per party here.
+    """
 
     rounds: int = 0
     calls: int = 0

@@ -27,13 +27,20 @@ class Line:
     def __add__(self, other: "Line") -> "Line":
         sent = {p: self.by_party.get(p, 0) + other.by_party.get(p, 0) for p in self.by_party | other.by_party}
         return Line(
-            self.phase, self.path, self.calls + other.calls, self.rounds + other.rounds, sent, self.compute + other.compute
+            self.phase,
+            self.path,
+            self.calls + other.calls,
+            self.rounds + other.rounds,
+            sent,
+            self.compute + other.compute,
         )
 
 
 @dataclass(frozen=True)
 class Report:
-    """Rounds, bytes and seconds of a run. Bytes are those of one party (the one that sends most); `offline_bytes` is what the dealer sent."""
+    """Rounds, bytes and seconds of a run. Bytes are those of one party (the one that sends most); `offline_bytes`
+    is what the dealer sent.
+    """
 
     parties: int
     suite: str
@@ -54,8 +61,8 @@ class Report:
             for (phase, path), e in meter.ledger.items()
         ]
         return cls(
-            session.parties, session.suite.name, session.truncation, session.link, tuple(lines), meter.dealt_bytes, meter.dealt_seconds,
-            dict(meter.unplanned), session.insecure, dict(meter.wall),
+            session.parties, session.suite.name, session.truncation, session.link, tuple(lines),
+            meter.dealt_bytes, meter.dealt_seconds, dict(meter.unplanned), session.insecure, dict(meter.wall),
         )  # fmt: skip
 
     def total(self, phase: str = "online") -> Line:
@@ -73,7 +80,9 @@ class Report:
         return self.total(phase).compute
 
     def seconds(self, link: Link | None = None, phase: str = "online") -> float:
-        """Predicted by the virtual clock: compute of the slowest party, latency, bytes over bandwidth; nothing sleeps."""
+        """Predicted by the virtual clock: compute of the slowest party, latency, bytes over bandwidth; nothing
+        sleeps.
+        """
         return (link or self.link).seconds(self.rounds(phase), self.sent(phase), self.compute(phase))
 
     def by_layer(self, phase: str = "online") -> dict[str, Line]:
@@ -93,22 +102,39 @@ class Report:
         rows = [("phase / layer / operator", "calls", "rounds", "sent", "compute", *(link.name for link in links))]
         for phase in PHASES:
             if phase == "offline":
-                rows.append((phase, "", "", size(self.offline_bytes), duration(self.offline_seconds), *(" " for _ in links)))
+                rows.append(
+                    (phase, "", "", size(self.offline_bytes), duration(self.offline_seconds), *(" " for _ in links))
+                )
                 continue
             if not any(line.phase == phase for line in self.lines):
                 continue
             times = [duration(self.seconds(link, phase)) for link in links]
-            rows.append((phase, "", str(self.rounds(phase)), size(self.sent(phase)), duration(self.compute(phase)), *times))
+            rows.append(
+                (phase, "", str(self.rounds(phase)), size(self.sent(phase)), duration(self.compute(phase)), *times)
+            )
             for line in self.lines:
                 if line.phase == phase and (line.rounds or line.compute > 1e-4):
                     times = [duration(link.seconds(line.rounds, line.sent, line.compute)) for link in links]
-                    rows.append((f"  {line.path}", str(line.calls), str(line.rounds), size(line.sent), duration(line.compute), *times))
+                    rows.append(
+                        (
+                            f"  {line.path}",
+                            str(line.calls),
+                            str(line.rounds),
+                            size(line.sent),
+                            duration(line.compute),
+                            *times,
+                        )
+                    )
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         text = [f"{self.parties} parties · suite {self.suite} · {self.truncation} truncation · per party and its peers"]
         for row in rows:
-            text.append("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip())
+            text.append(
+                "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
+            )
         if self.unplanned:
-            text.append("drawn outside the plan, dealt on demand: " + ", ".join(f"{n} × {k}" for k, n in self.unplanned.items()))
+            text.append(
+                "drawn outside the plan, dealt on demand: " + ", ".join(f"{n} × {k}" for k, n in self.unplanned.items())
+            )
         if self.insecure:
             text.append("INSECURE: all parties share one seed (insecure_seed); for tests and transcripts only")
         return "\n".join(text)

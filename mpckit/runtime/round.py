@@ -53,9 +53,9 @@ def length(shape: list[tuple]) -> int:
     return sum(-(-torch.Size(s).numel() * bits // 8) for _, s, bits in shape)
 
 
-def digest(shape: list[tuple]) -> int:
-    """64 bits that agree only if both sides mean the same tensors."""
-    return int.from_bytes(hashlib.blake2b(repr(shape).encode(), digest_size=8).digest(), "little")
+def digest(what) -> int:
+    """64 bits of shapes and correlations, which agree only if both sides mean the same ones."""
+    return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=8).digest(), "little")
 
 
 def payload(ask, peer: int) -> bytes:
@@ -99,7 +99,9 @@ def answers(ask, me: int, received: dict) -> list:
 
 
 def agree(asks: list, here: list[int], step: int) -> None:
-    """Where all parties are in this process: raise DivergenceError, as a wire would, unless what they say fits together."""
+    """Where all parties are in this process: raise DivergenceError, as a wire would, unless what they say fits
+    together.
+    """
     first = asks[0]
     if isinstance(first, Draw):
         fits = all(isinstance(a, Draw) and a.correlation == first.correlation for a in asks[1:])
@@ -145,7 +147,11 @@ def describe(ask) -> str:
     parts = []
     for item in items(ask):
         if isinstance(item, Open):
-            parts.append("Open(" + ", ".join(f"{'bits' if isinstance(s, BShare) else 'ring'}{list(s.shape)}" for s in item.shares) + ")")
+            parts.append(
+                "Open("
+                + ", ".join(f"{'bits' if isinstance(s, BShare) else 'ring'}{list(s.shape)}" for s in item.shares)
+                + ")"
+            )
         else:
             parts.append(f"Send(to {sorted(item.outbox)}, from {sorted(item.expect)})")
     return " + ".join(parts)

@@ -1,7 +1,7 @@
 """The driver: a session hosts parties in this process and answers what their protocols say.
 
-The simulator hosts all of them: one thread, ordinary tracebacks, no wire. On an engine it hosts one, and a wire joins it to
-the others. Both drive the same generators, so both have the same bill and the same transcript.
+The simulator hosts all of them: one thread, ordinary tracebacks, no wire. On an engine it hosts one, and a wire
+joins it to the others. Both drive the same generators, so both have the same bill and the same transcript.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from .meter import LAN, Link, Meter
 from .report import Report
 from .wire import Expected, Outgoing, Word
 
+DEFAULT_RING = Ring()
 _current: contextvars.ContextVar["Session"] = contextvars.ContextVar("mpckit session")
 
 
@@ -46,19 +47,23 @@ class Session:
     """Hosts `here`, some of `parties` (default: all of them).
 
     ring        Z_{2^bits} and the unit of fresh secrets           link         for the times in the report
-    truncation  "stochastic", "exact" or (two parties) "local"     insecure_seed  one seed for all: tests and transcripts only
-    wire        joins a hosted party to the others (engines)       dealer       client of a dealer's engine; default: deal here
+    truncation  "stochastic", "exact" or (two parties) "local"     insecure_seed  one seed for all: tests and
+    transcripts only
+    wire        joins a hosted party to the others (engines)       dealer       client of a dealer's engine;
+    default: deal here
     record      keep a transcript: (sender, receiver, bytes)       meta         shapes only, for `plan`
     """
 
     def __init__(
-        self, parties: int = 2, *, here=None, wire=None, dealer=None, ring: Ring = Ring(), suite=None, link: Link = LAN,
+        self, parties: int = 2, *, here=None, wire=None, dealer=None, ring: Ring = DEFAULT_RING, suite=None, link: Link = LAN,
         truncation: str = "stochastic", insecure_seed: int | None = None, record: bool = False, meta: bool = False,
     ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
         if truncation == "local" and parties != 2:
-            raise ValueError(f"local truncation is for two parties only; {parties} parties take 'stochastic' or 'exact'")
+            raise ValueError(
+                f"local truncation is for two parties only; {parties} parties take 'stochastic' or 'exact'"
+            )
         self.parties, self.here = parties, tuple(range(parties) if here is None else here)
         if wire is None and len(self.here) != parties:
             raise ValueError(f"parties {self.here} of {parties} are here: the others need a wire")
@@ -79,13 +84,15 @@ class Session:
             self.dealer = RemoteDealer(self.here[0], parties, seeds[self.here[0]], dealer)
         else:
             self.dealer = LocalDealer(seeds)
-        self.drawn, self._planned = [], False
+        self.drawn, self._drawn_since, self._planned = [], [], False
         self._serial = self._inputs = self._masks = self._step = 0
 
-    # ---- secrets --------------------------------------------------------------------------------------------------------
+    # ---- secrets ---------------------------------------------------------------------------------
 
     def share(self, value, owner: int, ring: Ring | None = None) -> Shared:
-        """Encode numbers that `owner` knows and share them. Where the owner is not hosted here, `value` is a meta tensor."""
+        """Encode numbers that `owner` knows and share them. Where the owner is not hosted here, `value` is a meta
+        tensor.
+        """
         return self.share_all([value], owner, ring)[0]
 
     def share_all(self, values, owner: int, ring: Ring | None = None) -> list[Shared]:
@@ -99,13 +106,16 @@ class Session:
             raise ValueError(f"owner {owner} is none of the parties 0 to {self.parties - 1}")
         mine = owner in self.here and not self.meta
         if mine and value.is_meta:
-            raise ValueError(f"party {owner} owns this value of shape {tuple(value.shape)}, but only its shape is here (a meta tensor)")
+            raise ValueError(
+                f"party {owner} owns this value of shape {tuple(value.shape)}, "
+                "but only its shape is here (a meta tensor)"
+            )
         encoded = ring.encode(value) if mine else ring.encode(value.to("meta"))
         label, self._inputs = f"input/{self._inputs}", self._inputs + 1
         stream = MetaStream() if self.meta else Stream(self._private[owner], label) if owner in self._private else None
+        own = {owner: (encoded, stream)}
         return [
-            arithmetic.input_share(p, owner, self.parties, encoded.shape, ring, *((encoded, stream) if p == owner else ()))
-            for p in self.here
+            arithmetic.input_share(p, owner, self.parties, encoded.shape, ring, *own.get(p, ())) for p in self.here
         ]  # fmt: skip
 
     def open(self, x: Shared, to: int | None = None):
@@ -115,7 +125,9 @@ class Session:
         return next((v for v in values if not v.is_meta), values[0])
 
     def publish(self, value, owner: int):
-        """Integers or bits that `owner` knows, sent to everyone in clear: public structure of a model, a causal mask say."""
+        """Integers or bits that `owner` knows, sent to everyone in clear: public structure of a model, a causal
+        mask say.
+        """
 
         def send(me):
             if me != owner:
@@ -133,10 +145,12 @@ class Session:
         with self.meter.scope("fix"):
             return self._drive([together(*row) for row in zip(*columns)]) if columns else []
 
-    # ---- running --------------------------------------------------------------------------------------------------------
+    # ---- running ---------------------------------------------------------------------------------
 
     def run(self, protocol, *args):
-        """Run `protocol(*args)` for every hosted party; `Shared` arguments, in lists too, become that party's shares."""
+        """Run `protocol(*args)` for every hosted party; `Shared` arguments, in lists too, become that party's
+        shares.
+        """
         return self._drive([protocol(*(_pick(a, i) for a in args)) for i in range(len(self.here))])
 
     def _drive(self, generators, gather=True):
@@ -170,6 +184,8 @@ class Session:
             self.store.bind(correlation.number)
         if self.meta:
             self.drawn.append(correlation)
+        if self.wire is not None:  # parties that draw different things must notice before garbage comes out
+            self._drawn_since.append(correlation)
         pieces = self.store.take(correlation)
         if pieces is None:
             if self._planned:
@@ -187,7 +203,9 @@ class Session:
         return pieces
 
     def prepare(self, draws, progress=lambda done, total: None):
-        """The offline phase: have the listed correlations dealt, in order. `progress(done, total)` is called along the way."""
+        """The offline phase: have the listed correlations dealt, in order. `progress(done, total)` is called along
+        the way.
+        """
         self._planned = True
         draws = list(draws)
         for k, correlation in enumerate(draws):
@@ -220,15 +238,17 @@ class Session:
         for q in range(self.parties):
             if q != me:
                 shape, coming = rounds.message_shape(ask, me, q, self.parties), rounds.expected_shape(ask, me, q)
-                out[q] = Outgoing(rounds.digest(shape), rounds.payload(ask, q))
-                expect[q] = Expected(rounds.digest(coming), rounds.length(coming))
+                out[q] = Outgoing(rounds.digest((self._drawn_since, shape)), rounds.payload(ask, q))
+                expect[q] = Expected(rounds.digest((self._drawn_since, coming)), rounds.length(coming))
                 if self.transcript is not None:
                     self.transcript.append((me, q, bytes(out[q].payload)))
-        where = f"{self.meter.path}: {rounds.describe(ask)}"
+        drawn = f" after drawing {', '.join(type(c).__name__ for c in self._drawn_since)}" if self._drawn_since else ""
+        where = f"{self.meter.path}: {rounds.describe(ask)}{drawn}"
         received = self.wire.exchange(self._step, Word[type(ask).__name__.upper()], where, out, expect)
+        self._drawn_since = []
         return received, {me: sum(len(o.payload) + rounds.HEADER_BYTES for o in out.values())}
 
-    # ---- the rest -------------------------------------------------------------------------------------------------------
+    # ---- the rest --------------------------------------------------------------------------------
 
     def report(self) -> Report:
         """What has been said so far, as a snapshot."""
