@@ -1,4 +1,4 @@
-"""Models: `private` makes a torch module's weights secret; `check` says beforehand whether it will run, and the bill."""
+"""Models: `private` makes a torch module's weights secret; `check` says beforehand whether it will run."""
 
 import copy
 from collections.abc import Iterator

@@ -61,7 +61,7 @@ def _picked(target, classes, weight, ignored):
         )
     hot = torch.zeros((*target.shape, classes), device=target.device)
     hot = hot.scatter(-1, target.clamp(min=0).unsqueeze(-1), (target != ignored).float().unsqueeze(-1))
-    return hot if weight is None else hot * weight
+    return hot if weight is None else hot * weight.to(hot.device)
 
 
 @row("nll_loss_forward")

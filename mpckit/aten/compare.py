@@ -220,6 +220,6 @@ def argmin(x, dim=None, keepdim=False):
 )
 def refuse(x, *args, **kwargs):
     raise SecretError(
-        f"a shape or a Python value would depend on a secret tensor {tuple(x.shape)}: stay secret with torch.where, amax "
-        "or a sum over a mask, or make it public first, x.reveal()"
+        f"a shape or a Python value would depend on a secret tensor {tuple(x.shape)}: stay secret with torch.where, "
+        "amax or a sum over a mask, or make it public first, x.reveal()"
     )

@@ -55,7 +55,7 @@ def fill_(x, value):
 
 
 def register() -> None:
-    """An in-place twin for every row that has one in torch."""
+    """An in-place twin for every row that has one in torch; those that only move elements have theirs in `shape`."""
     for operator, answer in list(TABLE.items()):
         packet = getattr(aten, operator._schema.name.removeprefix("aten::") + "_", None)
         twin = getattr(packet, operator._overloadname, None)

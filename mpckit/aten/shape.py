@@ -3,6 +3,7 @@
 from functools import partial
 
 import torch
+from torch.utils._mode_utils import no_dispatch
 
 from ..runtime.session import Shared
 from ..tensor import Cell, SecretError, SecretTensor
@@ -71,7 +72,7 @@ def public_index(operator, x, args):
 
 
 def _places(index):
-    """A public mask as the places where it holds, while its values are at hand: beside a dry run's shapes they are not."""
+    """A public mask as the places where it holds, while its values are at hand: a dry run's shapes have none."""
     is_mask = isinstance(index, torch.Tensor) and index.dtype == torch.bool and not index.is_meta
     return index.nonzero(as_tuple=True) if is_mask else [index]
 
@@ -90,7 +91,20 @@ def renumber(operator, x, *args, **kwargs):
     return local(x, moved)
 
 
+def view_in_place(operator, twin, x, *args):
+    """`squeeze_` and its like: the same memory in another shape."""
+    old, x.cell = x.cell, view(operator, x, *args).cell
+    x.cell.join(old)
+    with no_dispatch():
+        return twin(x, *args)  # the wrapper's own sizes
+
+
 _register(VIEWS, view)
+for _name, _twin in {
+    "t": "t_", "transpose.int": "transpose_", "unsqueeze": "unsqueeze_",
+    "squeeze": "squeeze_", "squeeze.dim": "squeeze_.dim", "squeeze.dims": "squeeze_.dims",
+}.items():  # fmt: skip
+    row(_twin)(partial(view_in_place, overload(_name), overload(_twin)))
 _register(MOVES, move)
 _register(LISTS, take_apart)
 _register(NUMBERED, renumber)
@@ -206,16 +220,13 @@ def empty_like(x, size=None, *_, dtype=None, **__):
     return SecretTensor.constant(torch.zeros(x.shape if size is None else size, dtype=dtype or x.dtype), x.session)
 
 
-@row(
-    "rand_like",
-    "randn_like",
-    "randint_like",
-    "bernoulli",
-    "bernoulli.p",
-    "native_dropout",
-    "normal_functional",
-    "uniform",
-)
+RANDOM = """
+    rand_like randn_like randint_like bernoulli bernoulli.p native_dropout normal_functional bernoulli_.float
+    bernoulli_.Tensor uniform_ normal_ random_ exponential_
+"""
+
+
+@row(*RANDOM.split())
 def random(x, *_, **__):
     raise SecretError(
         "random numbers for a secret tensor: each party would draw its own. Let one party draw, "
