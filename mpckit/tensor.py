@@ -18,8 +18,11 @@ TABLE: dict = {}
 on_dispatch = contextvars.ContextVar("on_dispatch", default=None)  # stands in for `answer` below, in `nn.check`
 
 
-class SecretError(TypeError):
-    """Something was asked of a secret that only a value has; the message names the next step."""
+class SecretError(RuntimeError):
+    """Something was asked of a secret that only a value has; the message names the next step.
+
+    No TypeError: torch's `x + y` would swallow it.
+    """
 
 
 class Cell:

@@ -108,7 +108,12 @@ FUNCTIONS = [
     case("log_softmax", lambda a: a.log_softmax(1), X),
     case("logsumexp", lambda a: a.logsumexp(1), X),
 ]
-PAIRS = ((X, X.flip(0), "", ()), (X, Y, " public", (1,)), (Y, X, " with public first", (0,)), (I, J, " of integers", ()))
+PAIRS = (
+    (X, X.flip(0), "", ()),
+    (X, Y, " public", (1,)),
+    (Y, X, " with public first", (0,)),
+    (I, J, " of integers", ()),
+)
 COMPARISONS = [
     case(name + kind, getattr(torch, name), a, b, public=public)
     for name in "gt ge lt le eq ne maximum minimum".split()
