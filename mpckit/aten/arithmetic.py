@@ -119,6 +119,8 @@ def short(value: float, most: int) -> list[tuple[int, int]]:
 
 @row("mm", "bmm")
 def mm(x, y):
+    if x.shape[-1] != y.shape[-2]:
+        raise RuntimeError(f"matrices of shapes {list(x.shape)} and {list(y.shape)} cannot be multiplied")
     return bilinear("matmul", kernels.matmul, x, y)
 
 

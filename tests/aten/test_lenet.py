@@ -50,7 +50,7 @@ def test_a_thousand_digits(model, parties):
 
 
 def test_weights_are_opened_once(model):
-    """At set-up, under their masks. A layer then opens its inputs and, to truncate, its outputs: not its weights again."""
+    """At set-up, under their masks. A layer then opens its inputs and, to truncate, its outputs: no weights."""
     with torch.no_grad(), mk.simulate(parties=2) as session:
         secret_model = mk.private(model, owner=1)
         for _ in range(2):

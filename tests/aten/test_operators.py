@@ -17,9 +17,9 @@ def test_an_example():
 
 torch.manual_seed(0)
 X, Y, P = torch.randn(3, 4), torch.randn(3, 4), torch.rand(3, 4) + 0.5
-I, J = torch.randint(-5, 6, (3, 4)), torch.randint(-5, 6, (3, 4))
+N, M = torch.randint(-5, 6, (3, 4)), torch.randint(-5, 6, (3, 4))
 B, C = X > 0, Y > 0
-LABELS, PICK = torch.tensor([0, 3, 2]), torch.tensor([2, 0])
+LABELS = torch.tensor([0, 3, 2])
 A3, B3 = torch.randn(2, 3, 4), torch.randn(2, 4, 5)
 
 ARITHMETIC = [
@@ -29,17 +29,17 @@ ARITHMETIC = [
     case("public minus secret", torch.sub, X, Y, public=(0,)),
     case("add a scalar", lambda a: 1.25 + a, X),
     case("scalar minus", lambda a: 2 - a, X),
-    case("integer plus fraction", lambda a: a + 0.5, I),
-    case("bits add up", lambda a, b: a.long() + b, B, I),
+    case("integer plus fraction", lambda a: a + 0.5, N),
+    case("bits add up", lambda a, b: a.long() + b, B, N),
     case("neg", torch.neg, X),
     case("mul", torch.mul, X, Y),
     case("mul public", torch.mul, X, Y, public=(0,)),
-    case("mul by public integers", torch.mul, X, I, public=(1,)),
+    case("mul by public integers", torch.mul, X, N, public=(1,)),
     case("mul by 1/49", lambda a: a * (1 / 49), X * 1000, tolerance=2e-3),
     case("mul by a tiny number", lambda a: a * 1e-5, X * 1e6, tolerance=1e-4),
     case("mul by a large number", lambda a: a * 12345.678, X, tolerance=0.2),
-    case("integers", torch.mul, I, J),
-    case("integer times fraction", torch.mul, I, X),
+    case("integers", torch.mul, N, M),
+    case("integer times fraction", torch.mul, N, X),
     case("bit times fraction", torch.mul, B, X),
     case("bit times public", torch.mul, B, X, public=(1,)),
     case("square", torch.square, X),
@@ -48,8 +48,8 @@ ARITHMETIC = [
     case("div by public", torch.div, X, P, public=(1,)),
     case("div by a scalar", lambda a: a / 3, X),
     case("public over secret", torch.div, X, P, public=(0,)),
-    case("integer over integer", lambda a: a / 4, I),
-    case("floor division", lambda a: a // 3, I),
+    case("integer over integer", lambda a: a / 4, N),
+    case("floor division", lambda a: a // 3, N),
     case("remainder", lambda a: a % 2, X * 5),
     case("reciprocal", torch.reciprocal, P),
     case("x²", lambda a: a**2, X),
@@ -59,7 +59,7 @@ ARITHMETIC = [
     case("x^1.5", lambda a: a**1.5, P),
     case("x^y", torch.pow, P, Y, tolerance=2e-3),
     case("2^x", lambda a: 2**a, X),
-    case("integer³", lambda a: a**3, I),
+    case("integer³", lambda a: a**3, N),
     case("floor", torch.floor, X * 3),
     case("ceil", torch.ceil, X * 3),
     case("trunc", torch.trunc, X * 3),
@@ -74,7 +74,7 @@ MATRICES = [
     case("mm", lambda a, b: a @ b.T, X, Y),
     case("public @ secret", lambda a, b: a @ b.T, X, Y, public=(0,)),
     case("secret @ public", lambda a, b: a @ b.T, X, Y, public=(1,)),
-    case("integers @ integers", lambda a, b: a @ b.T, I, J),
+    case("integers @ integers", lambda a, b: a @ b.T, N, M),
     case("bmm", torch.bmm, A3, B3),
     case("matmul, 4 dimensions", torch.matmul, torch.randn(2, 3, 4, 5), torch.randn(5, 6)),
     case("matmul, broadcast", torch.matmul, torch.randn(2, 1, 3, 4), torch.randn(3, 4, 2)),
@@ -101,7 +101,7 @@ FUNCTIONS = [
     case("clamp", lambda a: a.clamp(-0.5, 0.5), X),
     case("clamp from below", lambda a: a.clamp(min=0.1), X),
     case("clamp by a tensor", lambda a, b: a.clamp(max=b), X, Y),
-    case("clamp integers", lambda a: a.clamp(-2, 2), I),
+    case("clamp integers", lambda a: a.clamp(-2, 2), N),
     case("softmax", lambda a: a.softmax(1), 3 * X),
     case("softmax over columns", lambda a: a.softmax(0), X),
     case("masked softmax", lambda a, m: a.masked_fill(m, -torch.inf).softmax(1), X, X > X.mean(), public=(1,)),
@@ -112,7 +112,7 @@ PAIRS = (
     (X, X.flip(0), "", ()),
     (X, Y, " public", (1,)),
     (Y, X, " with public first", (0,)),
-    (I, J, " of integers", ()),
+    (N, M, " of integers", ()),
 )
 COMPARISONS = [
     case(name + kind, getattr(torch, name), a, b, public=public)
@@ -120,18 +120,18 @@ COMPARISONS = [
     for a, b, kind, public in PAIRS
 ] + [
     *(case(f"{n} a scalar", lambda a, n=n: getattr(torch, n)(a, 0.25), X) for n in "gt ge lt le eq ne".split()),
-    *(case(f"{n} at the edge", lambda a, n=n: getattr(torch, n)(a, 2), I) for n in "gt ge lt le eq ne".split()),
+    *(case(f"{n} at the edge", lambda a, n=n: getattr(torch, n)(a, 2), N) for n in "gt ge lt le eq ne".split()),
     *(case(n, getattr(torch, n), B, C) for n in "logical_and logical_or logical_xor bitwise_and eq ne".split()),
     *(case(n + " public", getattr(torch, n), B, C, public=(1,)) for n in "logical_and logical_or bitwise_xor".split()),
     case("not", lambda a: ~a, B),
-    case("not an integer", torch.logical_not, I),
-    case("integer and integer", torch.logical_and, I, J),
+    case("not an integer", torch.logical_not, N),
+    case("integer and integer", torch.logical_and, N, M),
     case("where", torch.where, B, X, Y),
     case("where, public mask", torch.where, B, X, Y, public=(0,)),
     case("where, public choices", torch.where, B, X, Y, public=(1, 2)),
     case("where, bits", torch.where, B, C, ~C),
     case("where, scalars", lambda m: torch.where(m, 1.0, 0.0), B),
-    case("where, integers", lambda m, a: torch.where(m, a, 7), B, I),
+    case("where, integers", lambda m, a: torch.where(m, a, 7), B, N),
     case("masked_fill", lambda a, m: a.masked_fill(m, -3.0), X, B),
     case("isclose to itself", lambda a: (a - 0.5).abs() < 0.1, X),
 ]
@@ -142,8 +142,8 @@ REDUCTIONS = [
     *(case(f"{n}, dimension kept", lambda a, n=n: getattr(torch, n)(a, dim=0, keepdim=True), X)
       for n in "sum mean var std prod max min amax amin argmax argmin norm".split()),
     *(case(f"{n} of bits", lambda a, n=n: getattr(torch, n)(a, 1), B) for n in "any all sum".split()),
-    case("any", torch.any, B), case("all", torch.all, B), case("any integer", torch.any, I),
-    case("count_nonzero", torch.count_nonzero, I),
+    case("any", torch.any, B), case("all", torch.all, B), case("any integer", torch.any, N),
+    case("count_nonzero", torch.count_nonzero, N),
     case("sum over two", lambda a: a.sum((0, 2)), A3),
     case("amax over two", lambda a: a.amax((0, 2), keepdim=True), A3),
     case("var, biased", lambda a: a.var(0, unbiased=False), X),

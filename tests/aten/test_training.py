@@ -1,4 +1,4 @@
-"""backward() and an optimizer's step on secrets: gradients and weights as in plaintext, and nothing opened but masked values."""
+"""A training step on secrets: gradients and weights as in plaintext, and nothing opened but masked values."""
 
 import pytest
 import torch
@@ -109,7 +109,7 @@ def openings(monkeypatch, seed):
 
 
 def test_nothing_is_opened_unmasked_but_the_answer(monkeypatch):
-    """Two runs on the same inputs with other randomness: a masked value changes half its bits, an open one next to none."""
+    """Two runs on the same inputs, other randomness: a masked value changes half its bits, an open one next to none."""
     first, second = openings(monkeypatch, 1), openings(monkeypatch, 2)
     assert [scope for scope, _ in first] == [scope for scope, _ in second] and len(first) > 100
     for (scope, a), (_, b) in zip(first, second):
