@@ -18,7 +18,7 @@ from . import aten  # registers the operators
 __version__ = "0.1.0"
 
 # The lab, engines and plots, is loaded when first asked for: the core imports without Jupyter.
-_LATER = {"cluster": "team", "only": "ownership", "show": "show"}
+_LATER = {"cluster": "engines.team", "only": "engines.ownership", "show": "show"}
 
 
 def __getattr__(name):

@@ -24,7 +24,7 @@ def main(digits: int = 20, parties: int = 2, page: str = "demo.html") -> int:
     """Run it, print the table, write the page. Returns the exit status: 0 if encrypted and plaintext predictions
     agree.
     """
-    from .team import cluster, only
+    from .engines.team import cluster, only
     from .zoo import digits as load_digits
     from .zoo import lenet
 

@@ -1,6 +1,6 @@
 """Imports point down only: a module imports from lower rows and from its own.
 
-    6  team  show   zoo  bench …          what a person touches beside torch
+    6  engines  show   zoo  bench …         what a person touches beside torch
     5  tensor   aten  nn                    torch on top, protocols below
     4  runtime  offline                     the only code that does I/O or keeps state
     3  protocols                            generators
@@ -23,20 +23,7 @@ ROWS = [
     {"protocols"},
     {"runtime", "offline"},
     {"tensor", "aten", "nn"},
-    {
-        "team",
-        "ownership",
-        "seat",
-        "engines",
-        "failures",
-        "watchdog",
-        "progress",
-        "show",
-        "zoo",
-        "bench",
-        "demo",
-        "__main__",
-    },
+    {"engines", "show", "zoo", "bench", "demo", "__main__"},
 ]
 ROW = {name: number for number, names in enumerate(ROWS) for name in names}
 NOTEBOOK = {

@@ -7,7 +7,7 @@ import torch
 
 import mpckit as mk
 from mpckit.offline.plan import to_meta
-from mpckit.team import cluster
+from mpckit.engines.team import cluster
 from mpckit.zoo import digits, lenet
 
 

@@ -35,6 +35,8 @@ FRACTION = 26  # bits behind the point of a public tensor: fixed, since its size
 
 @row("add.Tensor", "add.Scalar")
 def add(x, y, alpha=1):
+    if all(isinstance(v, torch.Tensor) and v.dtype == torch.bool for v in (x, y)):
+        return torch.logical_or(x, y)
     return both(torch.add, *alike(x, y if alpha == 1 else mul(y, alpha)))
 
 
@@ -84,6 +86,8 @@ def home(product: SecretTensor) -> SecretTensor:
 
 def times_public(operator, x, y):
     """operator(x, y) for a public y and an operator linear in x: integers cost no message, fractions one truncation."""
+    if is_bits(x) and isinstance(y, torch.Tensor) and y.dtype == torch.bool:
+        return local(x, torch.logical_and, beside(x, y))
     if not is_float(y):
         return local(numbers(x), operator, beside(x, y))
     if is_bits(x):

@@ -1,28 +1,15 @@
 """Rows that move elements. All local: linear maps commute with taking a secret apart."""
 
 from functools import partial
+from itertools import accumulate
 
 import torch
 from torch.utils._mode_utils import no_dispatch
 
 from ..runtime.session import Shared
 from ..tensor import Cell, SecretError, SecretTensor
-from .table import (
-    alike,
-    aten,
-    beside,
-    both,
-    each,
-    fixed_point,
-    is_float,
-    is_secret,
-    local,
-    numbers,
-    overload,
-    row,
-    secret_form,
-    session_of,
-)
+from .table import alike, aten, beside, both, each, fixed_point, is_float, is_secret, local, numbers, overload, row
+from .table import secret_form, session_of
 
 # A persistent mask follows a view: the dealer repeats these on its copy.
 VIEWS = """
@@ -34,7 +21,6 @@ MOVES = """
     diag_embed take slice_backward select_backward unfold_backward diagonal_backward embedding
     repeat_interleave.self_int
 """
-LISTS = "unbind.int split.Tensor split_with_sizes split_with_sizes_copy split.default"
 # torch has these for floating point only: they say where each element comes from by moving the element numbers.
 NUMBERED = """
     reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d upsample_nearest1d upsample_nearest2d im2col
@@ -77,11 +63,6 @@ def _places(index):
     return index.nonzero(as_tuple=True) if is_mask else [index]
 
 
-def take_apart(operator, x, *args, **kwargs):
-    columns = zip(*([s.like(part) for part in operator(s.data, *args, **kwargs)] for s in x.shared.shares))
-    return [SecretTensor(Shared(tuple(column)), x.session) for column in columns]
-
-
 def renumber(operator, x, *args, **kwargs):
     def moved(data):
         places = torch.arange(1, data.numel() + 1, dtype=torch.float64, device=data.device).view(data.shape)
@@ -106,13 +87,28 @@ for _name, _twin in {
 }.items():  # fmt: skip
     row(_twin)(partial(view_in_place, overload(_name), overload(_twin)))
 _register(MOVES, move)
-_register(LISTS, take_apart)
 _register(NUMBERED, renumber)
 
 
 @row("view", "_unsafe_view", "_reshape_alias")
 def reshape(x, shape, *_):
     return local(x, aten.reshape.default, shape)
+
+
+@row("unbind.int")
+def unbind(x, dim=0):
+    return [local(x, aten.select.int, dim, i) for i in range(x.shape[dim])]
+
+
+@row("split.Tensor", "unsafe_split.Tensor")
+def split(x, size, dim=0):
+    return [local(x, aten.slice.Tensor, dim, at, at + size) for at in range(0, max(x.shape[dim], 1), size)]
+
+
+@row("split_with_sizes", "split_with_sizes_copy", "unsafe_split_with_sizes")
+def split_with_sizes(x, sizes, dim=0):
+    ends = list(accumulate(sizes))
+    return [local(x, aten.slice.Tensor, dim, end - size, end) for size, end in zip(sizes, ends)]
 
 
 @row("detach", "alias", "lift_fresh")

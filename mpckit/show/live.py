@@ -42,7 +42,7 @@ class Live:
         return {party: heard["bytes"] for party, heard in enumerate(self._heard)}
 
     def hear(self, event: dict):
-        """Take in one event of one party (`seat.py`); called in the listener's thread."""
+        """Take in one event of one party (`engines/seat.py`); called in the listener's thread."""
         with self._lock:
             if len(self._ended) == self._parties:  # the first event of another run
                 self._forget()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import mpckit as mk
-from mpckit.team import PartyError, cluster, only
+from mpckit.engines.team import PartyError, cluster, only
 
 
 @pytest.fixture(scope="module", params=[2, 3])

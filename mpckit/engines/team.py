@@ -11,11 +11,11 @@ import secrets
 import time
 from collections.abc import Callable
 
-from .engines import Engines
+from .processes import Engines
 from .failures import PartyError, TeamError
 from .ownership import Only, only, owners, resolve
 from .progress import Progress
-from .runtime.telemetry import EventListener
+from ..runtime.telemetry import EventListener
 
 __all__ = ["Only", "PartyError", "Team", "TeamError", "cluster", "only"]
 
@@ -180,7 +180,7 @@ class Team:
 
 def _plan(program: Callable, args: list, parties: int, options: dict) -> tuple[list, int]:
     """What the dealer must prepare, in order, and the rounds to come; the program is run on shapes."""
-    from .offline.plan import plan
+    from ..offline.plan import plan
 
     with contextlib.redirect_stdout(io.StringIO()):  # what the program prints is for the parties to say, once
         made = plan(program, *args, parties=parties, **options)

@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 import pytest
 
-from mpckit import watchdog
-from mpckit.team import PartyError, Team, TeamError, cluster
+from mpckit.engines import watchdog
+from mpckit.engines.team import PartyError, Team, TeamError, cluster
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_nothing_stays_behind():
 
 OWNER = """
 import sys, time
-from mpckit.team import cluster
+from mpckit.engines.team import cluster
 team = cluster()
 print(team._engines.folder, flush=True)
 if sys.argv[1] == "sleep":

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mpckit.ownership import only, owners, resolve, shape_of
+from mpckit.engines.ownership import only, owners, resolve, shape_of
 
 SECRET = 1234.5678
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from .offline.source import DealerService
-from .runtime.dealing import DealerClient, serve
-from .runtime.session import Session
-from .runtime.sockets import Listener, listen
-from .runtime.telemetry import EventSender
-from .runtime.wire import TCPWire
+from ..offline.source import DealerService
+from ..runtime.dealing import DealerClient, serve
+from ..runtime.session import Session
+from ..runtime.sockets import Listener, listen
+from ..runtime.telemetry import EventSender
+from ..runtime.wire import TCPWire
 
 EVERY = 0.05  # seconds between two events about the same thing
 _doors: dict[str, Listener] = {}

@@ -1,0 +1,59 @@
+"""Rounds and bytes of the bench are exact, so they are tested; seconds are only printed.
+
+    python -m mpckit bench relu_1e5 --json
+"""
+
+import json
+
+import pytest
+
+from mpckit import bench
+from mpckit.__main__ import link, main
+
+
+def row(capsys, *arguments) -> dict:
+    assert main(["bench", *arguments, "--json", "--repeat", "1"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_relu_of_1e5_elements_keeps_its_price(capsys):
+    found = row(capsys, "relu_1e5")
+    assert list(found) == bench.KEYS
+    assert found["rounds"] <= 9 and found["sent_bytes"] <= 6_000_000  # what the project promises
+    # What it takes: 64 bits of x + r, 34 bits of the tree (4 nodes of 7, one of 6), 1 bit of the choice, in 4 rounds.
+    words = -(-100_000 // 64)
+    assert found["rounds"] == 4
+    assert found["sent_bytes"] == 800_000 + 8 * words * (4 * 7 + 6) + 12_500 + 4 * 24
+    assert found["max_err"] < 2**-16
+
+
+def test_lenet_keeps_its_price(capsys):
+    found = row(capsys, "lenet_b1")
+    assert found["rounds"] <= 40 and found["sent_bytes"] <= 250_000
+    assert found["setup_bytes"] > 8 * 20_522 and found["max_err"] < 0.01
+
+
+def test_three_parties_send_to_two_peers(capsys):
+    two, three = (row(capsys, "mul_1e5", "--parties", p) for p in "23")
+    assert three["parties"] == 3 and three["sent_bytes"] == 2 * two["sent_bytes"] and three["rounds"] == two["rounds"]
+
+
+def test_wall_seconds_follow_the_link(capsys):
+    lan, slow = (row(capsys, "mul_1", "--link", name)["wall_s"] for name in ("lan", "200,1"))
+    assert slow > 2 * 0.1 > lan  # two rounds, each half a round trip of 200 ms
+
+
+def test_the_table_names_its_columns(capsys):
+    assert main(["bench", "max10_1000", "--repeat", "1"]) == 0
+    head, columns, line = capsys.readouterr().out.splitlines()
+    assert "2 parties, suite bits" in head and "rounds" in columns and line.split()[:2] == ["max10_1000", "16"]
+
+
+def test_what_does_not_exist_is_said():
+    assert main(["bench", "relu_1e9"]) == 2
+    for wrong in ({"suite": "fss9"}, {"device": "tpu"}):
+        with pytest.raises(ValueError, match="is not in this release"):
+            bench.measure("mul_1", **wrong)
+    with pytest.raises(Exception, match="RTT_MS,MBIT_PER_S"):
+        link("fast")
+    assert link("20,100").seconds(1, 0) == pytest.approx(0.01)

@@ -1,0 +1,25 @@
+"""`mpckit demo` reads digits on real engines, prints the bill, and writes a page that needs no network."""
+
+import re
+
+import pytest
+
+from mpckit.__main__ import main
+
+
+def test_three_digits_are_read_and_billed(capsys, tmp_path):
+    page = tmp_path / "demo.html"
+    assert main(["demo", "--digits", "3", "--html", str(page)]) == 0
+    out = capsys.readouterr().out
+    assert len(re.findall(r"^ +(\d) +\1 +\1 +0\.00\d+$", out, re.M)) == 3  # label, plaintext, encrypted, error
+    assert "3 of 3 predictions agree" in out and re.search(r"rounds +38$", out, re.M)
+    for what in ("sent by a party", "offline, from the dealer", "seconds here", "on LAN", "on WAN"):
+        assert what in out
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<figcaption>") == 3 and text.count("Plotly.newPlot") == 5
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=['\"]https?:", text)
+
+
+def test_more_digits_than_there_are_is_an_error():
+    with pytest.raises(SystemExit, match="1 to 1000"):
+        main(["demo", "--digits", "1001"])

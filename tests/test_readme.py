@@ -1,0 +1,44 @@
+"""The README's code runs, its tree is the tree, and its figures come from commands that exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from mpckit import bench
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_first_ten_lines_of_code_run_and_read_the_digit():
+    code = re.search(r"```python\n(.*?)```", README, re.S)[1]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert out.returncode == 0, out.stderr
+    predicted, label = out.stdout.split()[:2]
+    assert predicted == label and "online" in out.stdout and "conv1/convolution" in out.stdout
+
+
+def test_the_tree_has_one_line_for_every_file():
+    tree = README[README.index("## The tree") :]
+    tree = tree[: tree.index("\n## ", 5)]
+    listed = set(re.findall(r"^ *(\w+\.py|\w+/)\s", tree, re.M))
+    for path in (ROOT / "mpckit").rglob("*.py"):
+        if path.name != "__init__.py":
+            assert path.name in listed, f"{path.relative_to(ROOT)} is not in the README's tree"
+    files = {p.name for p in ROOT.rglob("*.py")} | {f"{p.name}/" for p in ROOT.rglob("*") if p.is_dir()}
+    assert listed <= files
+
+
+def test_figures_are_from_cases_that_exist():
+    rows = re.findall(r"^(\w+_\w+) +\d+ ", README, re.M)
+    assert len(rows) >= 15 and set(rows) <= set(bench.CASES)
+
+
+def test_the_protocol_that_is_shown_is_the_librarys():
+    shown = re.search(r"def square.*?```", README, re.S)[0]
+    source = (ROOT / "mpckit/protocols/arithmetic.py").read_text(encoding="utf-8")
+    for line in shown.splitlines()[:-1]:
+        statement = line.split("  #")[0].rstrip()
+        assert statement in source, statement
