@@ -228,7 +228,7 @@ def reveal(x: SecretTensor, to: int | None = None) -> torch.Tensor:
 
 
 def constant_shares(public: torch.Tensor, session: Session) -> Shared:
-    """Party 0 holds the value, the others zero. ±inf and the like become ±2^20: a masked score, zero to every softmax."""
+    """Party 0 holds the value, the others zero. ±inf and its like become ±2^20, a masked score: 0 to every softmax."""
     public = public.to("meta") if session.meta else public
     ring = session.ring.at(session.ring.frac if public.is_floating_point() else 0)
     if public.dtype == torch.bool:

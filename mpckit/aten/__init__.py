@@ -5,12 +5,13 @@ shape        views, indexing, joining, constants       activations  relu, clamp,
 arithmetic   sums, products, powers, whole numbers     pool         maxima and means over windows
 compare      comparisons, logic, choices, extremes     layers       convolution, normalisation
 inplace      what optimizers do                        backward     losses and gradients
+                                                       attention    fused operators of transformers
 
 An operator without a row is composed by torch's own definition (`torch._decomp`), if it has one.
 """
 
 from ..tensor import TABLE
-from . import activations, arithmetic, backward, compare, inplace, layers, pool, reduce, shape  # noqa: F401  (importing registers rows)
+from . import activations, arithmetic, attention, backward, compare, inplace, layers, pool, reduce, shape  # noqa: F401  (importing registers rows)
 
 inplace.register()
 

@@ -8,8 +8,22 @@ from torch.utils._mode_utils import no_dispatch
 
 from ..runtime.session import Shared
 from ..tensor import Cell, SecretError, SecretTensor
-from .table import alike, aten, beside, both, each, fixed_point, is_float, is_secret, local, numbers, overload, row
-from .table import secret_form, session_of
+from .table import (
+    alike,
+    aten,
+    beside,
+    both,
+    each,
+    fixed_point,
+    is_float,
+    is_secret,
+    local,
+    numbers,
+    overload,
+    row,
+    secret_form,
+    session_of,
+)
 
 # A persistent mask follows a view: the dealer repeats these on its copy.
 VIEWS = """

@@ -1,9 +1,11 @@
 """Every layer against plaintext torch, weights secret too, and its bill against its plan."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from twin import agree, case
 
@@ -18,7 +20,8 @@ def test_an_example():
 
 
 torch.manual_seed(0)
-X, IMAGE, SIGNAL = torch.randn(3, 4), torch.randn(2, 3, 9, 9), torch.randn(2, 3, 12)
+X, IMAGE, SIGNAL, SEQUENCE = torch.randn(3, 4), torch.randn(2, 3, 9, 9), torch.randn(2, 3, 12), torch.randn(2, 3, 8)
+WEIGHT, LATER = torch.randn(4, 3, 3, 3), torch.ones(3, 3).triu(1).bool()
 
 
 def lived_in(layer):
@@ -38,6 +41,17 @@ class First(nn.Module):
 
     def forward(self, *x):
         return self.layer(*x)[0]
+
+
+class Looking(nn.Module):
+    """Attention of a sequence to itself, which torch fuses."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.look, self.options = nn.MultiheadAttention(8, 2, batch_first=True), options
+
+    def forward(self, x):
+        return self.look(x, x, x, **self.options)
 
 
 class Tied(nn.Module):
@@ -123,21 +137,36 @@ CASES = [
     case("GRUCell", nn.GRUCell(4, 5), X, torch.randn(3, 5)),
     case("GRU", First(nn.GRU(4, 5)), torch.randn(3, 2, 4)),
     case("MultiheadAttention", First(nn.MultiheadAttention(8, 2)), *[torch.randn(3, 2, 8)] * 3),
+    case("self-attention", Looking(), SEQUENCE),
+    case("self-attention, weights not wanted", First(Looking(need_weights=False)), SEQUENCE),
+    case("self-attention to the past", Looking(attn_mask=LATER), SEQUENCE),
+    case(
+        "self-attention to some", Looking(key_padding_mask=torch.tensor([[False, True, False], [False] * 3])), SEQUENCE
+    ),
+    case("attention by a function", F.scaled_dot_product_attention, *torch.randn(3, 2, 2, 5, 4)),
+    case("causal attention", partial(F.scaled_dot_product_attention, is_causal=True), *torch.randn(3, 2, 2, 5, 4)),
+    case("transformer", nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), SEQUENCE, tolerance=3e-3),
+    case("public picture", nn.Conv2d(3, 4, 3), IMAGE, public=(0,)),
+    case("public model", lambda x: F.conv2d(x, WEIGHT, stride=2).flatten(1) @ torch.eye(64)[:, :3], IMAGE),
     case("MLP", nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 3)), X),
     case("residual block, in place", Residual(), IMAGE),
 ]
 
 
+def resting(f):
+    return copy.deepcopy(f).eval() if isinstance(f, nn.Module) else f
+
+
 @pytest.mark.parametrize("this", CASES, ids=lambda c: c.name)
 def test_module(this):
     with torch.no_grad():
-        agree(this._replace(f=copy.deepcopy(this.f).eval()))
+        agree(this._replace(f=resting(this.f)))
 
 
 @pytest.mark.parametrize("this", CASES[::9], ids=lambda c: c.name)
 def test_three_parties(this):
     with torch.no_grad():
-        agree(this._replace(f=this.f.eval()), parties=3)
+        agree(this._replace(f=resting(this.f)), parties=3)
 
 
 def test_with_gradients_on_and_in_inference_mode():
