@@ -228,16 +228,18 @@ def reveal(x: SecretTensor, to: int | None = None) -> torch.Tensor:
 
 
 def constant_shares(public: torch.Tensor, session: Session) -> Shared:
-    """Party 0 holds the value, the others zero. ±inf and its like become ±2^20, a masked score: 0 to every softmax."""
-    public = public.to("meta") if session.meta else public
-    ring = session.ring.at(session.ring.frac if public.is_floating_point() else 0)
+    """Party 0 holds the value, the others zero."""
+    public = finite(public.to("meta") if session.meta else public)
     if public.dtype == torch.bool:
         return Shared(tuple(BShare(public if p == 0 else torch.zeros_like(public), p) for p in session.here))
-    if public.is_floating_point():
-        masked = 2.0 ** min(20, ring.bits - ring.frac - 4) * public.sign()
-        public = torch.where(public.abs() > 1e38, masked, public)
+    ring = session.ring.at(session.ring.frac if public.is_floating_point() else 0)
     encoded = ring.encode(public)
     return Shared(tuple(AShare(encoded if p == 0 else torch.zeros_like(encoded), p, ring) for p in session.here))
+
+
+def finite(public: torch.Tensor) -> torch.Tensor:
+    """±inf and a float's last numbers as ±2^20: so scores are masked, and a softmax takes them for zero."""
+    return torch.where(public.abs() > 1e38, 2.0**20 * public.sign(), public) if public.is_floating_point() else public
 
 
 # ---- operators -------------------------------------------------------------------------------------------------------

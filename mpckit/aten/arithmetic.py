@@ -7,6 +7,7 @@ import torch
 
 from .. import kernels
 from ..protocols.arithmetic import truncate
+from ..ring import Ring
 from ..tensor import SecretTensor
 from .table import (
     alike,
@@ -25,10 +26,6 @@ from .table import (
     to_unit,
     unit,
 )
-
-SIGNIFICANT = 20  # bits of a public factor: what a product of size 10^6 leaves room for
-FRACTION = 26  # bits behind the point of a public tensor: fixed, since its size must not decide what is drawn
-
 
 # ---- sums ------------------------------------------------------------------------------------------------------------
 
@@ -65,12 +62,10 @@ def mul(x, y):
     if not (is_secret(x) and is_secret(y)):
         return times_public(torch.mul, *((x, y) if is_secret(x) else (y, x)))
     suite = x.session.suite
+    if is_bits(x) and is_bits(y):
+        return call(suite.and_, x, y)
     if is_bits(x) or is_bits(y):
-        return (
-            call(suite.and_, x, y)
-            if is_bits(x) and is_bits(y)
-            else call(suite.select, *((x, y) if is_bits(x) else (y, x)))
-        )
+        return call(suite.select, x, y) if is_bits(x) else call(suite.select, y, x)
     return home(call(suite.square, x) if x is y else call(suite.mul, x, y))
 
 
@@ -93,12 +88,7 @@ def times_public(operator, x, y):
     if is_bits(x):
         return _scaled(operator, numbers(x), beside(x, x.session.ring.encode(y)), x.session.ring.frac)
     x = fixed_point(x)
-    if isinstance(y, torch.Tensor):
-        whole, y = torch.round(y.double()), y.double()
-        parts = [(whole.long(), 0), (torch.round((y - whole) * 2.0**FRACTION).long(), FRACTION)]
-        parts = parts if whole.is_meta or whole.any() else parts[1:]  # local work saved; messages stay as planned
-    else:
-        parts = short(y, 62 - unit(x))
+    parts = _parts_of_tensor(y, x.session.ring) if isinstance(y, torch.Tensor) else parts_of(y, x.session.ring)
     first, *rest = (fixed_point(_scaled(operator, x, beside(x, factor), frac)) for factor, frac in parts)
     return both(torch.add, first, rest[0]) if rest else first
 
@@ -108,17 +98,26 @@ def _scaled(operator, x, factor, frac):
     return each(x, lambda s: s.like(operator(s.data, factor), s.frac + frac))
 
 
-def short(value: float, most: int) -> list[tuple[int, int]]:
+def parts_of(value: float, ring: Ring) -> list[tuple[int, int]]:
     """A number as [(m, e), …], value ≈ Σ m·2^-e: its whole part and a short rest. A dyadic number is exact."""
-    whole = round(value)
+    whole = int(ring.at(0).encode(value))  # raises RangeError for what does not fit
     rest = value - whole
     if not rest:
         return [(whole, 0)]
-    frac = min(SIGNIFICANT - math.frexp(rest)[1], most)
+    digits = max(ring.frac, min(20, ring.bits - 28 - ring.frac))  # leaves room for an x of size 2^26 in 64 bits
+    frac = min(digits - math.frexp(rest)[1], min(ring.bits - 2, 62) - ring.frac)
     factor = round(math.ldexp(rest, frac))
     while factor and factor % 2 == 0:
         factor, frac = factor // 2, frac - 1
     return [(whole, 0), (factor, frac)] if whole and factor else [(factor, frac) if factor else (whole, 0)]
+
+
+def _parts_of_tensor(value: torch.Tensor, ring: Ring) -> list[tuple[torch.Tensor, int]]:
+    """The same for many, with the same number of digits whatever the values: they must not decide what is drawn."""
+    value, frac = value.double(), max(ring.frac, min(26, ring.bits - 22 - ring.frac))
+    whole = ring.at(0).encode(value)
+    rest = torch.round((value - whole) * 2.0**frac).long()
+    return [(whole, 0), (rest, frac)] if whole.is_meta or whole.any() else [(rest, frac)]
 
 
 @row("mm", "bmm")
@@ -174,7 +173,7 @@ def div(x, y):
 
 @row("div.Tensor_mode", "div.Scalar_mode")
 def div_mode(x, y, rounding_mode=None):
-    return div(x, y) if rounding_mode is None else floor_divide(x, y) if rounding_mode == "floor" else trunc(div(x, y))
+    return {None: div, "floor": floor_divide, "trunc": lambda x, y: trunc(div(x, y))}[rounding_mode](x, y)
 
 
 @row("reciprocal")
@@ -228,7 +227,7 @@ def ceil(x):
 
 
 @row("round")
-def round_(x, decimals=0):
+def round_(x):
     """Halves go up; torch's go to the even neighbour."""
     return floor(add(x, 0.5))
 

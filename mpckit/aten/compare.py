@@ -2,8 +2,9 @@
 
 import torch
 
-from ..tensor import SecretError
+from ..tensor import SecretError, finite
 from .arithmetic import add, mul, neg, sub
+from .reduce import count, dimensions
 from .table import alike, beside, both, call, each, is_bits, is_secret, local, numbers, row, secret_form, session_of
 
 
@@ -108,6 +109,7 @@ def where(condition, x, y):
     if _all_bits(x, y):
         return xor(y, and_(condition, xor(x, y) if is_secret(x) or is_secret(y) else x ^ y))
     if not is_secret(x) and not is_secret(y):
+        x, y = finite(x), finite(y)
         return add(mul(condition, x - y), y)
     x, y = alike(x, y)
     return add(mul(condition, sub(x, y)), y)
@@ -134,21 +136,26 @@ def minimum(x, y):
 
 def _last(x, dims):
     """x with `dims` flattened into the last one."""
-    dims = sorted(d % x.dim() for d in dims)
+    if not count(x, dims):
+        raise RuntimeError(f"no elements to find an extreme of: {list(x.shape)} over dimensions {dims}")
     kept = [d for d in range(x.dim()) if d not in dims]
     return numbers(x).permute(*kept, *dims).flatten(len(kept)) if x.dim() else numbers(x).reshape(1)
 
 
 def _kept(out, x, dims, keepdim):
-    shape = [1 if d in {v % x.dim() for v in dims} else size for d, size in enumerate(x.shape)]
-    return out.reshape(shape) if keepdim else out
+    return out.reshape([1 if d in dims else size for d, size in enumerate(x.shape)]) if keepdim else out
 
 
-def _extreme(x, dims, keepdim=False, sign=1):
-    x = x if sign > 0 else neg(x)
-    dims = list(range(x.dim())) if not dims and dims != 0 else [dims] if isinstance(dims, int) else dims
+def _extreme(x, dim, keepdim=False, sign=1):
+    x, dims = x if sign > 0 else neg(x), sorted(dimensions(x, dim))
     out = _kept(call(x.session.suite.reduce_max, _last(x, dims)), x, dims, keepdim)
     return out if sign > 0 else neg(out)
+
+
+def _with_index(x, dim, keepdim, sign=1):
+    x, dims = x if sign > 0 else neg(x), dimensions(x, dim)
+    best, index = (_kept(v, x, dims, keepdim) for v in call(x.session.suite.argmax, _last(x, dims)))
+    return best if sign > 0 else neg(best), index
 
 
 @row("amax")
@@ -169,13 +176,6 @@ def max_(x):
 @row("min")
 def min_(x):
     return _extreme(x, (), sign=-1)
-
-
-def _with_index(x, dim, keepdim, sign=1):
-    x = x if sign > 0 else neg(x)
-    dims = list(range(x.dim())) if dim is None else [dim]
-    best, index = (_kept(v, x, dims, keepdim) for v in call(x.session.suite.argmax, _last(x, dims)))
-    return best if sign > 0 else neg(best), index
 
 
 @row("max.dim")
@@ -201,23 +201,13 @@ def argmin(x, dim=None, keepdim=False):
 # ---- what would need a value -----------------------------------------------------------------------------------------
 
 
-@row(
-    "_local_scalar_dense",
-    "equal",
-    "allclose",
-    "nonzero",
-    "masked_select",
-    "_unique2",
-    "is_nonzero",
-    "sort",
-    "topk",
-    "multinomial",
-    "median",
-    "median.dim",
-    "kthvalue",
-    "mode",
-    "unique_dim",
-)
+VALUES = """
+    _local_scalar_dense equal allclose nonzero masked_select _unique2 unique_dim is_nonzero sort topk multinomial median
+    median.dim kthvalue mode
+"""
+
+
+@row(*VALUES.split())
 def refuse(x, *args, **kwargs):
     raise SecretError(
         f"a shape or a Python value would depend on a secret tensor {tuple(x.shape)}: stay secret with torch.where, "

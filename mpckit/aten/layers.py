@@ -3,8 +3,11 @@
 import weakref
 from typing import NamedTuple
 
+import torch
+import torch.nn.functional as F
+
 from .. import kernels
-from ..tensor import SecretError, SecretTensor
+from ..tensor import SecretTensor
 from .arithmetic import add, bilinear, mul, sub
 from .reduce import mean, square
 from .table import apply, become, is_secret, row, unknown
@@ -18,6 +21,34 @@ def convolution(x, w, bias, stride, padding, dilation, transposed, output_paddin
         raise NotImplementedError("a convolution over three spatial dimensions has no row: one and two have")
     out = bilinear("conv", kernels.conv, x, w, tuple(stride), tuple(padding), tuple(dilation), groups)
     return out if bias is None else add(out, bias.reshape(-1, *[1] * len(stride)))
+
+
+@row("convolution_backward")
+def convolution_backward(grad, x, w, _, stride, padding, dilation, transposed, output_padding, groups, wanted):
+    """Both gradients are convolutions again: of the spread-out gradient with flipped filters; of the input with it."""
+    dims, by_x, by_w = range(2, x.dim()), None, None
+    if wanted[0]:
+        spread, edges = grad, []
+        for i, d in enumerate(dims):
+            spread = _with_gaps(spread, d, stride[i])
+            before = dilation[i] * (w.shape[d] - 1) - padding[i]
+            edges = [before, x.shape[d] - spread.shape[d] + padding[i], *edges]
+        filters = w.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(list(dims))
+        zeros, ones = [0] * len(dims), [1] * len(dims)
+        by_x = torch.convolution(F.pad(spread, edges), filters, None, ones, zeros, dilation, False, zeros, groups)
+    if wanted[1]:  # the channels of a group take the place of the batch, and the batch that of the channels
+        pictures, filters = x.unflatten(1, (groups, -1)).transpose(0, 2).flatten(1, 2), grad.transpose(0, 1)
+        by_w = torch.convolution(pictures, filters, None, dilation, padding, stride, False, [0] * len(dims), groups)
+        for d in dims:
+            by_w = by_w.narrow(d, 0, w.shape[d])
+        by_w = by_w.transpose(0, 1)
+    return by_x, by_w, grad.sum([0, *dims]) if wanted[2] else None
+
+
+def _with_gaps(x, dim, step):
+    """step - 1 zeros between any two entries."""
+    spread = torch.stack([x, *[torch.zeros_like(x)] * (step - 1)], dim + 1).flatten(dim, dim + 1)
+    return spread.narrow(dim, 0, step * (x.shape[dim] - 1) + 1)
 
 
 # ---- normalisation ---------------------------------------------------------------------------------------------------
@@ -67,12 +98,7 @@ def batch_norm_inference(x, weight, bias, mean_, var, momentum, eps):
     return batch_norm(x, weight, bias, mean_, var, eps), x.new_empty(0), x.new_empty(0)
 
 
-@row(
-    "native_batch_norm",
-    "_native_batch_norm_legit",
-    "_native_batch_norm_legit.no_stats",
-    "_native_batch_norm_legit_functional",
-)
+@row("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit.no_stats")
 def native_batch_norm(x, weight, bias, *rest):
     *statistics, training, momentum, eps = rest
     if not training:
@@ -87,23 +113,35 @@ def native_batch_norm(x, weight, bias, *rest):
     count = x.numel() // x.shape[1]
     for running, new in zip(statistics, (center, mul(spread, count / max(count - 1, 1)))):
         if running is not None:
-            if not is_secret(running):
-                raise SecretError(
-                    "running statistics of secret data are secret too: make the model private, mk.private(model, owner)"
-                )
             become(running, add(mul(running, 1 - momentum), mul(new.reshape(-1), momentum)))
     return out, center.reshape(-1), scale.reshape(-1)
 
 
+def _will_go_back(x):
+    return torch.is_grad_enabled() and x.requires_grad
+
+
+def _normalised(x, dims, eps, keep):
+    """(x - mean) / deviation; the mean and 1 / deviation too if they are to keep for the backward pass."""
+    if not keep:
+        nobody = unknown(x).float()
+        return apply("normalise", x, dims, eps), nobody, nobody
+    center = mean(x, dims, True)
+    scale = apply("rsqrt", add(mean(square(sub(x, center)), dims, True), eps))
+    return mul(sub(x, center), scale), center, scale
+
+
 @row("native_layer_norm")
 def layer_norm(x, shape, weight, bias, eps):
-    out = apply("normalise", x, tuple(range(x.dim() - len(shape), x.dim())), eps)
+    out, center, scale = _normalised(x, tuple(range(x.dim() - len(shape), x.dim())), eps, _will_go_back(x))
     out = out if weight is None else mul(out, weight)
-    return out if bias is None else add(out, bias), unknown(x), unknown(x)
+    return out if bias is None else add(out, bias), center, scale
 
 
 @row("native_group_norm")
 def group_norm(x, weight, bias, n, channels, size, groups, eps):
-    out = apply("normalise", x.reshape(n, groups, -1), (2,), eps).reshape(x.shape)
+    out, center, scale = _normalised(x.reshape(n, groups, -1), (2,), eps, _will_go_back(x))
+    out = out.reshape(x.shape)
     out = out if weight is None else mul(out, _channels(weight, x))
-    return out if bias is None else add(out, _channels(bias, x)), unknown(x), unknown(x)
+    out = out if bias is None else add(out, _channels(bias, x))
+    return out, center.reshape(n, -1), scale.reshape(n, -1)

@@ -63,10 +63,8 @@ def apply(name: str, x: SecretTensor, *args):
 
 
 def _wrap(result, session):
-    if isinstance(result, Shared):
-        return SecretTensor(
-            result.map(torch.Tensor.contiguous), session
-        )  # the same strides on all devices, in dry runs too
+    if isinstance(result, Shared):  # contiguous: the same strides on all devices, in dry runs too
+        return SecretTensor(result.map(torch.Tensor.contiguous), session)
     return type(result)(_wrap(r, session) for r in result) if isinstance(result, (list, tuple)) else result
 
 
@@ -150,26 +148,18 @@ def become(x: SecretTensor, result) -> SecretTensor:
     """What an in-place operator does: x takes the result's shares."""
     if not is_secret(x):
         raise SecretError(
-            "a public tensor cannot take a secret value in place; assign the result to a new name instead"
+            "a public tensor cannot take a secret value in place: assign the result to a new name instead"
         )
-    if result.shape != x.shape:
-        raise SecretError(
-            f"the result of an in-place operator has shape {tuple(result.shape)}, the tensor {tuple(x.shape)}"
-        )
+    if result.shape != x.shape or not torch.can_cast(result.dtype, x.dtype):
+        now, was = (f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for t in (result, x))
+        raise SecretError(f"a secret {was} cannot become {now} in place: assign the result to a new name instead")
     result = secret_form(result, x.session)
-    if is_float(result) and not is_float(x):
-        raise SecretError(
-            "an integer secret cannot take a fixed-point value in place; assign the result to a new name instead"
-        )
-    result = fixed_point(result) if is_float(x) else result if result.dtype == x.dtype else numbers(result)
-    strides = x.stride()
-    x.cell.write(result.shared.map(_with_strides, strides))
+    result = fixed_point(result) if is_float(x) else result if is_bits(x) else numbers(result)
+    x.cell.write(result.shared.map(_laid_out, x.stride()))
     return x
 
 
-def _with_strides(data, strides):
-    return (
-        data
-        if data.stride() == strides
-        else torch.empty_strided(data.shape, strides, dtype=data.dtype, device=data.device).copy_(data)
-    )
+def _laid_out(data, strides):
+    if data.stride() == strides:
+        return data
+    return torch.empty_strided(data.shape, strides, dtype=data.dtype, device=data.device).copy_(data)

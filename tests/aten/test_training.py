@@ -75,6 +75,47 @@ def test_activations(activation):
             torch.testing.assert_close(p.detach().reveal(), q.detach(), atol=1e-3, rtol=0)
 
 
+PICTURES = torch.randn(4, 2, 8, 7)
+LAYERS = {
+    "Conv2d": lambda: nn.Conv2d(4, 6, 3),
+    "Conv2d, all options": lambda: nn.Conv2d(4, 6, 3, stride=3, groups=2, dilation=2, padding=2),
+    "Conv2d, oblong": lambda: nn.Conv2d(4, 2, (1, 2), stride=(2, 1)),
+    "MaxPool2d": lambda: nn.MaxPool2d(2),
+    "MaxPool2d, overlapping": lambda: nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+    "AvgPool2d": lambda: nn.AvgPool2d(3, 2, 1),
+    "AvgPool2d, border not counted": lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+    "AdaptiveAvgPool2d": lambda: nn.AdaptiveAvgPool2d((3, 2)),
+    "AdaptiveMaxPool2d": lambda: nn.AdaptiveMaxPool2d((3, 2)),
+    "GroupNorm": lambda: nn.GroupNorm(2, 4),
+    "Softmax": lambda: nn.Softmax(1),
+    "Conv1d": lambda: nn.Sequential(nn.Flatten(2), nn.Conv1d(4, 3, 5, stride=2, padding=1), nn.MaxPool1d(3)),
+    "LayerNorm": lambda: nn.Sequential(nn.Flatten(), nn.Linear(224, 6), nn.LayerNorm(6)),
+    "BatchNorm1d": lambda: nn.Sequential(nn.Flatten(), nn.Linear(224, 6), nn.BatchNorm1d(6)),
+    "ELU, PReLU": lambda: nn.Sequential(nn.ELU(), nn.PReLU()),
+    "Hardswish, Mish": lambda: nn.Sequential(nn.Hardswish(), nn.Mish()),
+}
+
+
+def gradients(x, target, model):
+    model = mk.private(model, owner=1)
+    F.mse_loss(model(mk.secret(x, owner=0)), mk.secret(target, owner=0)).backward()
+    return [p.grad.reveal() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_through_layers_and_their_bill(name):
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), LAYERS[name](), nn.Flatten(), nn.LazyLinear(3))
+    F.mse_loss(plain(PICTURES), TARGET[:4]).backward()
+    plan = mk.plan(gradients, PICTURES, TARGET[:4], plain)
+    with mk.simulate(parties=2, insecure_seed=1) as session:
+        session.prepare(plan.draws)
+        for got, p in zip(gradients(PICTURES, TARGET[:4], plain), plain.parameters()):
+            torch.testing.assert_close(got, p.grad, atol=3e-3, rtol=0)
+    assert session.report().unplanned == {} and len(session.store) == 0 and plan.stopped is None
+    assert (session.report().rounds(), session.report().sent()) == (plan.report.rounds(), plan.report.sent())
+
+
 def test_three_parties():
     plain = network()
     train(plain, OPTIMIZERS["SGD"], X, LABELS, F.cross_entropy)
