@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 SHOWN = 6  # frames of a traceback, the last ones
 OURS = tuple(
-    os.sep + os.path.join("mpckit", *f) for f in (["engines", "processes.py"], ["engines", "seat.py"], ["runtime", "wire.py"])
+    os.sep + os.path.join("mpckit", *f)
+    for f in (["engines", "processes.py"], ["engines", "seat.py"], ["runtime", "wire.py"])
 )  # frames that say nothing about the program
 LONGEST = 4000  # characters of an error message
 

@@ -11,7 +11,7 @@ from ..runtime.dealing import DealerClient, serve
 from ..runtime.session import Session
 from ..runtime.sockets import Listener, listen
 from ..runtime.telemetry import EventSender
-from ..runtime.wire import TCPWire
+from ..runtime.wire import TCPWire, describe
 
 EVERY = 0.05  # seconds between two events about the same thing
 _doors: dict[str, Listener] = {}
@@ -64,7 +64,7 @@ def take_seat(directory: Directory, party: int, function: Callable, args: tuple)
             return value
     except BaseException as error:
         if dealer:
-            dealer.abort(f"{type(error).__name__}: {error}")
+            dealer.abort(describe(error))
         raise
     finally:
         events.close()

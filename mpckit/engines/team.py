@@ -24,7 +24,7 @@ def cluster(parties: int = 2, link=None, dealer: bool = True, threads: int = 1, 
     """Start `parties` engines, and one more that deals, on this machine. Use it in `with`, or call `team.stop()`.
 
     link      the network for the times in the report            threads   for the arithmetic of each engine
-    dealer    False: no dealer's engine                          session_options   as for `Session`
+    dealer    False: no dealer's engine, for `spmd` only                          session_options   as for `Session`
     """
     if link is not None:
         session_options["link"] = link
@@ -139,6 +139,8 @@ class Team:
             if owner >= self.parties:
                 raise ValueError(f"only({owner}, …): this team has parties 0 to {self.parties - 1}")
         self._need()
+        if not self.dealer:
+            raise TeamError("this team has no dealer to prepare what a program draws: cluster(parties) starts one")
         options = self.session_options | options
         draws, rounds = _plan(program, [resolve(a, None) for a in args], self.parties, options)
         own = [(program, tuple(resolve(a, p) for a in args), draws, options) for p in range(self.parties)]

@@ -60,6 +60,8 @@ class Session:
     ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
+        self.suite = suite or BitSuite(truncation)
+        self.truncation = truncation = self.suite.truncation
         if truncation == "local" and parties != 2:
             raise ValueError(
                 f"local truncation is for two parties only; {parties} parties take 'stochastic' or 'exact'"
@@ -67,8 +69,9 @@ class Session:
         self.parties, self.here = parties, tuple(range(parties) if here is None else here)
         if wire is None and len(self.here) != parties:
             raise ValueError(f"parties {self.here} of {parties} are here: the others need a wire")
+        if wire is not None and dealer is None:
+            raise ValueError("parties that are apart need a dealer: pieces that each deals itself do not fit together")
         self.ring, self.link, self.wire, self.meta, self.insecure = ring, link, wire, meta, insecure_seed is not None
-        self.truncation, self.suite = truncation, suite or BitSuite(truncation)
         self.meter, self.store = Meter(self.here), Store()
         self.transcript = [] if record else None
         if insecure_seed is None:
@@ -85,6 +88,7 @@ class Session:
         else:
             self.dealer = LocalDealer(seeds)
         self.drawn, self._drawn_since, self._planned = [], [], False
+        self._exits = []
         self._serial = self._inputs = self._masks = self._step = 0
 
     # ---- secrets ---------------------------------------------------------------------------------
@@ -110,7 +114,8 @@ class Session:
                 f"party {owner} owns this value of shape {tuple(value.shape)}, "
                 "but only its shape is here (a meta tensor)"
             )
-        encoded = ring.encode(value) if mine else ring.encode(value.to("meta"))
+        # Contiguous everywhere: an owner's strides, which the others do not have, would lead torch down other paths there.
+        encoded = ring.encode(value if mine else value.to("meta")).contiguous()
         label, self._inputs = f"input/{self._inputs}", self._inputs + 1
         stream = MetaStream() if self.meta else Stream(self._private[owner], label) if owner in self._private else None
         own = {owner: (encoded, stream)}
@@ -268,14 +273,14 @@ class Session:
             ) from None  # fmt: skip
 
     def __enter__(self):
-        self._exit = contextlib.ExitStack()
-        token = _current.set(self)
-        self._exit.callback(_current.reset, token)
-        self._exit.enter_context(self.meter.phase_of("online"))
+        exits = contextlib.ExitStack()
+        exits.callback(_current.reset, _current.set(self))
+        exits.enter_context(self.meter.phase_of("online"))
+        self._exits.append(exits)
         return self
 
     def __exit__(self, *error):
-        self._exit.close()
+        self._exits.pop().close()
 
 
 def simulate(parties: int = 2, **options) -> Session:

@@ -21,6 +21,7 @@ __all__ = ["HEADER", "DivergenceError", "Expected", "Outgoing", "PeerError", "TC
 __all__ += ["listen"]
 
 SMALL = 64 << 10  # bytes up to which a frame surely fits the socket's buffer, so that sending it cannot block
+LONGEST_REASON = 1000  # characters
 PATIENCE = 2.0  # seconds to wait for what the others say about a divergence
 
 
@@ -159,7 +160,7 @@ class TCPWire(Wire):
             raise self._fail({"kind": "gone", "party": gone, "reason": seen}) from None
         except BaseException as error:
             # The frame may be half sent: after an interrupt, too, this conversation cannot go on.
-            self.abort(_describe(error))
+            self.abort(describe(error))
             raise
         if self.transcript is not None and word != Word.END:
             self.transcript += [("received", q, bytes(header), frames[q].tobytes()) for q, header in self._headers()]
@@ -173,7 +174,7 @@ class TCPWire(Wire):
 
     def abort(self, reason):
         if not self._ended:
-            self._fail({"kind": "failed", "party": self.party, "reason": reason})
+            self._fail({"kind": "failed", "party": self.party, "reason": reason[:LONGEST_REASON]})
 
     def close(self):
         if not self._ended:
@@ -184,7 +185,7 @@ class TCPWire(Wire):
 
     def __exit__(self, kind, error, traceback):
         if error is not None:
-            self.abort(_describe(error))
+            self.abort(describe(error))
         self.close()
 
     # how a round is received
@@ -281,8 +282,9 @@ class TCPWire(Wire):
         return DivergenceError(f"the parties do not run the same program: {reason}. {told}", positions)
 
 
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def describe(error: BaseException) -> str:
+    """What the others may know of a failure: its kind. A message may quote a value that only this party has."""
+    return type(error).__name__
 
 
 def _readable(peers: dict[int, Peer], timeout: float | None = None) -> list[int]:

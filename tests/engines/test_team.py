@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import mpckit as mk
-from mpckit.engines.team import PartyError, cluster, only
+from mpckit.engines.team import PartyError, TeamError, cluster, only
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -79,3 +79,20 @@ def test_a_program_that_fails(team):
 def test_an_owner_that_does_not_exist(team):
     with pytest.raises(ValueError, match=f"this team has parties 0 to {team.parties - 1}"):
         team.run(product, only(0, torch.ones(1)), only(9, torch.ones(1)))
+
+
+def too_large(x):
+    return mk.secret(x, owner=0).reveal()
+
+
+def test_what_does_not_fit_is_told_its_owner_and_not_the_others():
+    with mk.cluster(2) as team:
+        with pytest.raises(PartyError, match=r"party 0 failed: RangeError: 1\.23.*e\+17") as caught:
+            team.run(too_large, mk.only(0, torch.tensor([1.0, 1.2345e17])))
+        assert team.spmd(lambda: 1) == [1, 1]
+    assert caught.value.party == 0  # the notebook hears it from party 0; `test_wire.py` sees what party 1 hears
+
+
+def test_a_team_without_a_dealer_runs_no_program():
+    with mk.cluster(2, dealer=False) as team, pytest.raises(TeamError, match="no dealer"):
+        team.run(too_large, mk.only(0, torch.ones(1)))

@@ -1,7 +1,7 @@
 """The bill, and what it comes to on a link:
 
-    print(session.report())          # rounds, bytes and seconds by phase, layer and operator
-    session.report().seconds(WAN)    # compute + rounds · rtt / 2 + bytes / bandwidth
+print(session.report())          # rounds, bytes and seconds by phase, layer and operator
+session.report().seconds(WAN)    # compute + rounds · rtt / 2 + bytes / bandwidth
 """
 
 import json

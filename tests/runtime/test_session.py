@@ -1,9 +1,9 @@
 """A session hosts parties and answers what their protocols say:
 
-    with simulate(parties=3) as session:
-        x = session.share(torch.tensor([1.5, -2.0]), owner=0)
-        y = session.run(relu, x)                # every party runs the generator; the session carries what they say
-        session.open(y, to=1)
+with simulate(parties=3) as session:
+    x = session.share(torch.tensor([1.5, -2.0]), owner=0)
+    y = session.run(relu, x)                # every party runs the generator; the session carries what they say
+    session.open(y, to=1)
 """
 
 import contextvars
@@ -16,6 +16,7 @@ from mpckit.correlations import Square, Triple
 from mpckit.offline.store import ReuseError
 from mpckit.protocols import arithmetic, bits, gates
 from mpckit.protocols.arithmetic import MUL, matmul, mul, square
+from mpckit.protocols.bit_suite import BitSuite
 from mpckit.protocols.gates import relu
 from mpckit.ring import RangeError, Ring
 from mpckit.runtime.round import HEADER_BYTES
@@ -388,3 +389,33 @@ def test_arguments_in_lists_and_tuples_become_each_partys_share():
         party = 7
 
     assert session.open(session.run(program, [x, y], {"plain": Seven()})).tolist() == [0, 1, 4]
+
+
+def test_parties_that_are_apart_need_a_dealer():
+    with pytest.raises(ValueError, match="need a dealer"):
+        Session(2, here=(0,), wire=object())
+
+
+def test_a_session_may_be_entered_twice_and_is_left_twice():
+    session = Session(2)
+    with session:
+        with session:
+            assert Session.current() is session
+        assert Session.current() is session
+    with pytest.raises(RuntimeError, match="no session is open"):
+        Session.current()
+
+
+def test_the_suites_truncation_is_the_sessions():
+    assert Session(2, suite=BitSuite("exact")).truncation == "exact"
+    with pytest.raises(ValueError, match="two parties only"):
+        Session(3, suite=BitSuite("local"))
+
+
+def test_strides_of_the_owner_stay_with_the_owner():
+    session = Session(2)
+    x = torch.arange(6.0).reshape(2, 3).t()
+    shared = session.share(x, 0)
+    assert all(s.data.is_contiguous() for s in shared.shares) and torch.equal(
+        session.ring.decode(session.open(shared)), x
+    )

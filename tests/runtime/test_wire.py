@@ -196,8 +196,8 @@ def test_a_failing_party_tells_why(parties):
     assert isinstance(errors.pop(1), ValueError)
     for error in errors:
         assert isinstance(error, PeerError) and error.party == 1
-        assert str(error) == "party 1 failed: ValueError: no such label: 11"
-    with pytest.raises(WireError, match="closed.*no such label"):
+        assert str(error) == "party 1 failed: ValueError"  # the message may quote what party 1 alone knows
+    with pytest.raises(WireError, match="closed.*ValueError"):
         turn(wires[0])
 
 
