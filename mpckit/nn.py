@@ -74,15 +74,17 @@ def _folds(model) -> Iterator[tuple[torch.nn.Module, tuple[torch.Tensor, torch.T
             yield layer, (factor, (0 if bias is None else bias) - mean * factor)
 
 
-def _name_layers(module: torch.nn.Module, session: Session, prefix: str = "") -> None:
+def _name_layers(module: torch.nn.Module, session: Session, prefix: str = "", named: set | None = None) -> None:
     """Book costs on the module that causes them: its name is on the meter's path while its forward runs."""
+    named = set() if named is None else named
     for name, child in module.named_children():
         if isinstance(child, (torch.nn.ModuleList, torch.nn.ModuleDict)):  # never called themselves
-            _name_layers(child, session, f"{prefix}{name}.")
-            continue
-        child.register_forward_pre_hook(lambda *_, name=prefix + name: session.meter.push(name))
-        child.register_forward_hook(lambda *_: session.meter.pop(), always_call=True)
-        _name_layers(child, session)
+            _name_layers(child, session, f"{prefix}{name}.", named)
+        elif child not in named:  # one that is shared keeps its first name
+            named.add(child)
+            child.register_forward_pre_hook(lambda *_, name=prefix + name: session.meter.push(name))
+            child.register_forward_hook(lambda *_: session.meter.pop(), always_call=True)
+            _name_layers(child, session, "", named)
 
 
 # ---- before a run ----------------------------------------------------------------------------------------------------

@@ -123,6 +123,14 @@ def test_costs_are_booked_on_layers(net):
     assert session.report().by_layer("setup").keys() == {"private"}
 
 
+def test_a_shared_layer_has_one_name():
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 4), relu), nn.Sequential(nn.Linear(4, 4), relu))
+    with mk.simulate(parties=2) as session, torch.no_grad():
+        mk.private(model, owner=1)(mk.secret(X, owner=0))
+    assert list(session.report().by_layer()) == ["secret", "0/0", "0/1", "1/0", "1/1"]
+
+
 def test_a_layer_that_fails_leaves_the_path_as_it_was(net):
     with mk.simulate(parties=2) as session:
         model = mk.private(net, owner=1)
