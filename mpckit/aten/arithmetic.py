@@ -7,7 +7,6 @@ import torch
 
 from .. import kernels
 from ..protocols.arithmetic import truncate
-from ..ring import Ring
 from ..tensor import SecretTensor
 from .table import (
     alike,
@@ -87,37 +86,14 @@ def times_public(operator, x, y):
         return local(numbers(x), operator, beside(x, y))
     if is_bits(x):
         return _scaled(operator, numbers(x), beside(x, x.session.ring.encode(y)), x.session.ring.frac)
-    x = fixed_point(x)
-    parts = _parts_of_tensor(y, x.session.ring) if isinstance(y, torch.Tensor) else parts_of(y, x.session.ring)
-    first, *rest = (fixed_point(_scaled(operator, x, beside(x, factor), frac)) for factor, frac in parts)
-    return both(torch.add, first, rest[0]) if rest else first
+    if isinstance(y, torch.Tensor):
+        y = y.to("meta") if x.session.meta else y
+    return apply("scale", fixed_point(x), y, operator)
 
 
 def _scaled(operator, x, factor, frac):
     """operator(x, factor · 2^-frac), in a unit finer by `frac`."""
     return each(x, lambda s: s.like(operator(s.data, factor), s.frac + frac))
-
-
-def parts_of(value: float, ring: Ring) -> list[tuple[int, int]]:
-    """A number as [(m, e), …], value ≈ Σ m·2^-e: its whole part and a short rest. A dyadic number is exact."""
-    whole = int(ring.at(0).encode(value))  # raises RangeError for what does not fit
-    rest = value - whole
-    if not rest:
-        return [(whole, 0)]
-    digits = max(ring.frac, min(20, ring.bits - 28 - ring.frac))  # leaves room for an x of size 2^26 in 64 bits
-    frac = min(digits - math.frexp(rest)[1], min(ring.bits - 2, 62) - ring.frac)
-    factor = round(math.ldexp(rest, frac))
-    while factor and factor % 2 == 0:
-        factor, frac = factor // 2, frac - 1
-    return [(whole, 0), (factor, frac)] if whole and factor else [(factor, frac) if factor else (whole, 0)]
-
-
-def _parts_of_tensor(value: torch.Tensor, ring: Ring) -> list[tuple[torch.Tensor, int]]:
-    """The same for many, with the same number of digits whatever the values: they must not decide what is drawn."""
-    value, frac = value.double(), max(ring.frac, min(26, ring.bits - 22 - ring.frac))
-    whole = ring.at(0).encode(value)
-    rest = torch.round((value - whole) * 2.0**frac).long()
-    return [(whole, 0), (rest, frac)] if whole.is_meta or whole.any() else [(rest, frac)]
 
 
 @row("mm", "bmm")

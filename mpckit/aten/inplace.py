@@ -44,6 +44,11 @@ def copy_(x, source, non_blocking=False):
     return become(x, secret_form(source, x.session).expand(x.shape))
 
 
+@row("detach_")
+def detach_(x):
+    return x
+
+
 @row("zero_")
 def zero_(x):
     return become(x, torch.zeros(x.shape, dtype=x.dtype))
@@ -59,5 +64,5 @@ def register() -> None:
     for operator, answer in list(TABLE.items()):
         packet = getattr(aten, operator._schema.name.removeprefix("aten::") + "_", None)
         twin = getattr(packet, operator._overloadname, None)
-        if twin is not None and twin._schema.is_mutable:
+        if twin is not None and twin._schema.is_mutable and torch.Tag.inplace_view not in twin.tags:
             TABLE.setdefault(twin, lambda x, *args, _answer=answer, **kwargs: become(x, _answer(x, *args, **kwargs)))

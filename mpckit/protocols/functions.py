@@ -262,7 +262,7 @@ def division(mpc: Suite, x: AShare, y) -> Protocol[AShare]:
     Price: 6 rounds; 1 round for a public y
     """
     if not isinstance(y, AShare):
-        return (yield from scale(mpc, x, 1 / torch.as_tensor(y, dtype=torch.float64)))
+        return (yield from scale(mpc, x, 1 / (y.double() if isinstance(y, torch.Tensor) else y)))
     inverse = yield from tabulated(mpc, y, _reciprocal(y.frac, y.frac + 6, False))
     return (yield from product(mpc, x, inverse))
 

@@ -1,8 +1,11 @@
 """Fixed-point products: multiply, then bring the unit home."""
 
+import math
+
 import torch
 
-from ..ask import Protocol
+from ..ask import Protocol, together
+from ..ring import Ring
 from ..share import AShare
 from .suite import Suite
 
@@ -24,20 +27,44 @@ def square(mpc: Suite, x: AShare) -> Protocol[AShare]:
     return (yield from mpc.truncate((yield from mpc.square(x)), x.frac))
 
 
-def scale(mpc: Suite, x: AShare, factor) -> Protocol[AShare]:
-    """x times a public number or tensor: integers are exact and free, else the largest factor has 18 significant bits.
+def scale(mpc: Suite, x: AShare, factor, operator=torch.mul) -> Protocol[AShare]:
+    """operator(x, factor) for a public number or tensor, and an operator linear in x (mul, matmul …); x's unit.
 
-    Domain: |x · factor| < 2^(w-20-frac).
-    Price: 1 round
+    A factor is a whole part, exact and free, and a rest in two short limbs, each truncated by itself (up to 1 ulp): one
+    long factor would leave x no room in the ring.   Domain: x and the result below 2^(w-17-frac) (2^31 for 64 and 16).
+    Price: 1 round (0 for whole numbers)
     """
-    factor = torch.as_tensor(factor, dtype=torch.float64, device=None if x.data.is_meta else x.data.device)
-    digits = 0 if not factor.numel() else _fraction_digits(factor)
-    scaled = x.like(x.data * torch.round(factor * 2.0**digits).long().to(x.data.device), min(x.frac + digits, 62))
-    out = (yield from mpc.truncate(scaled, digits)) if digits else scaled
-    return out.like(out.data, x.frac)
+    whole, *rest = limbs(factor, x.ring)
+    total = x.like(operator(x.data, whole[0])) if whole[0] is not None else None
+    products = [x.like(operator(x.data, limb), x.frac + frac) for limb, frac in rest]
+    for part in (yield from together(*(mpc.truncate(p, frac) for p, (_, frac) in zip(products, rest)))):
+        total = part if total is None else total + part
+    return total
 
 
-def _fraction_digits(factor) -> int:
-    """As few binary digits behind the point as represent the factors, or give the largest one 18 significant bits."""
-    most = max(0, 17 - int(torch.log2(factor.abs().max().clamp(min=1e-18)).floor()))
-    return next((d for d in range(most) if torch.equal(factor * 2.0**d, torch.round(factor * 2.0**d))), most)
+def limbs(factor, ring: Ring) -> list[tuple]:
+    """[(whole or None, 0), (limb, frac), …] with factor ≈ whole + Σ limb · 2^-frac: int64 tensors or numbers.
+
+    What a number needs is seen from it (a dyadic one is exact in one limb); for a tensor the limbs are always the same,
+    since its values must not decide what is drawn. Raises RangeError for a factor that is not finite or too large.
+    """
+    short = max(2, min(15, (ring.bits - 2 - ring.frac) // 3))
+    most = min(ring.bits - 2, 62 - ring.frac)
+    if isinstance(factor, torch.Tensor):
+        value = factor.double()
+        whole = ring.at(0).encode(value)
+        high = torch.round((value - whole) * 2.0**short)
+        low = torch.round((value - whole - high * 2.0**-short) * 4.0**short)
+        return [(whole, 0), (high.long(), short), (low.long(), 2 * short)]
+    value = float(factor)
+    whole = int(ring.at(0).encode(value))
+    out, rest = [(whole or None, 0)], value - whole
+    frac = short - math.frexp(rest)[1]
+    while rest and frac <= most and len(out) < 3:
+        limb = round(math.ldexp(rest, frac))
+        rest -= math.ldexp(limb, -frac)
+        zeros = (limb & -limb).bit_length() - 1 if limb else 0
+        if limb:
+            out.append((limb >> zeros, frac - zeros))
+        frac = min(frac + short, most) if frac < most else most + 1
+    return out if len(out) > 1 or whole else [(0, 0)]

@@ -1,8 +1,8 @@
 """Products of shared numbers:
 
-    session = Session(parties=3)
-    x, y = session.share(torch.tensor([7.0]), owner=0), session.share(torch.tensor([6.0]), owner=1)
-    session.open(session.run(mul, x, y))        # 42, with the unit of a product: 2^32
+session = Session(parties=3)
+x, y = session.share(torch.tensor([7.0]), owner=0), session.share(torch.tensor([6.0]), owner=1)
+session.open(session.run(mul, x, y))        # 42, with the unit of a product: 2^32
 """
 
 import pytest

@@ -1,8 +1,8 @@
 """Bits of shared numbers, and comparisons:
 
-    session.open(session.run(msb, x))           # x < 0
-    session.open(session.run(eq, x, y))         # x == y
-    session.open(session.run(at_least, x, (0, 10)))   # x >= 0 and x >= 10, from one opening of x
+session.open(session.run(msb, x))           # x < 0
+session.open(session.run(eq, x, y))         # x == y
+session.open(session.run(at_least, x, (0, 10)))   # x >= 0 and x >= 10, from one opening of x
 """
 
 import pytest

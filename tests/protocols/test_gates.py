@@ -1,7 +1,7 @@
 """Gates: a comparison that picks, shares in and shares out.
 
-    session.open(session.run(relu, x))              # max(x, 0)
-    best, index = session.run(argmax, scores)       # of equal ones the first, as torch
+session.open(session.run(relu, x))              # max(x, 0)
+best, index = session.run(argmax, scores)       # of equal ones the first, as torch
 """
 
 import pytest

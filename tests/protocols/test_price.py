@@ -1,6 +1,6 @@
 """The last lines of a protocol's docstring are its price, and the meter agrees:
 
-    mul: "Price: 1 · w * (x + y) / n"      1,024 products of 64 bits each: 1 round, 2 · 1,024 · 64 bits to each peer
+mul: "Price: 1 · w * (x + y) / n"      1,024 products of 64 bits each: 1 round, 2 · 1,024 · 64 bits to each peer
 """
 
 import inspect
