@@ -19,12 +19,17 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
     The set-up phase of a run: weights are shared, and matrices and filters put under persistent masks, once per model;
     each inference then opens activations only. The architecture, shapes and integer buffers (masks, positions) become
     public. The plaintext model is left as it was. Tied weights stay tied. Raises ValueError for an owner who holds meta
-    tensors only.
+    tensors only, TypeError for parameters or buffers that are neither numbers with a fraction nor public structure.
     """
     session = Session.current()
     plain = _unique([*model.parameters(), *model.buffers()])
     if any(isinstance(t, SecretTensor) for t in plain):
         raise SecretError("this model is private already")
+    for name, t in [*model.named_parameters(), *model.named_buffers()]:
+        if t.is_complex() or t.is_quantized or (isinstance(t, torch.nn.Parameter) and not t.is_floating_point()):
+            raise TypeError(
+                f"{name} is a {t.dtype}, which cannot be shared: convert the model first, model.float() say"
+            )
     floats = [t for t in plain if t.is_floating_point()]
     folds = list(_folds(model))
     with session.meter.phase_of("setup"), session.scope("private"):

@@ -118,6 +118,19 @@ class SecretTensor(torch.Tensor):
     def public(self) -> torch.Tensor | None:
         return self.cell.public
 
+    @property
+    def data(self) -> "SecretTensor":
+        """As torch's `data`: the same secret outside of autograd; assigning writes another secret of this shape."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value):
+        if not isinstance(value, SecretTensor) or value.shape != self.shape or value.dtype != self.dtype:
+            raise SecretError(
+                f"only a secret {self.dtype} tensor of shape {tuple(self.shape)} can take this one's place"
+            )
+        self.cell.write(value.shared)
+
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @classmethod
@@ -238,8 +251,8 @@ def constant_shares(public: torch.Tensor, session: Session) -> Shared:
 
 
 def finite(public: torch.Tensor) -> torch.Tensor:
-    """±inf and a float's last numbers as ±2^20: so scores are masked, and a softmax takes them for zero."""
-    return torch.where(public.abs() > 1e38, 2.0**20 * public.sign(), public) if public.is_floating_point() else public
+    """±inf and a float's last numbers as ±2^30, the end of what has room: so scores are masked for a softmax."""
+    return torch.where(public.abs() > 1e38, 2.0**30 * public.sign(), public) if public.is_floating_point() else public
 
 
 # ---- operators -------------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import mpckit as mk
-from mpckit.offline.plan import to_meta
 from mpckit.engines.team import cluster
+from mpckit.offline.plan import to_meta
 from mpckit.zoo import digits, lenet
 
 

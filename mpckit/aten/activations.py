@@ -70,7 +70,8 @@ def log_softmax(x, dim, half_to_float=False):
 @row("clamp", "clamp.Tensor")
 def clamp(x, min=None, max=None):
     if all(v is None or not isinstance(v, torch.Tensor) for v in (min, max)):
-        return call(partial(functions.clamp, x.session.suite), numbers(x), min, max)
+        x = fixed_point(x) if is_float(min) or is_float(max) else numbers(x)
+        return call(partial(functions.clamp, x.session.suite), x, min, max)
     x = x if min is None else add(relu(sub(x, min)), min)
     return x if max is None else sub(max, relu(sub(max, x)))
 

@@ -6,6 +6,7 @@ from functools import partial, reduce
 import torch
 
 from .. import kernels
+from ..protocols import functions
 from ..protocols.arithmetic import truncate
 from ..tensor import SecretTensor
 from .table import (
@@ -82,6 +83,8 @@ def times_public(operator, x, y):
     """operator(x, y) for a public y and an operator linear in x: integers cost no message, fractions one truncation."""
     if is_bits(x) and isinstance(y, torch.Tensor) and y.dtype == torch.bool:
         return local(x, torch.logical_and, beside(x, y))
+    if isinstance(y, complex):
+        raise TypeError(f"a secret has no complex multiples (got {y}); multiply the real and the imaginary part")
     if not is_float(y):
         return local(numbers(x), operator, beside(x, y))
     if is_bits(x):
@@ -149,7 +152,7 @@ def div(x, y):
 
 @row("div.Tensor_mode", "div.Scalar_mode")
 def div_mode(x, y, rounding_mode=None):
-    return {None: div, "floor": floor_divide, "trunc": lambda x, y: trunc(div(x, y))}[rounding_mode](x, y)
+    return {None: div, "floor": floor_divide, "trunc": truncated_divide}[rounding_mode](x, y)
 
 
 @row("reciprocal")
@@ -176,7 +179,8 @@ def power_tensor(x, y):
 
 @row("abs")
 def absolute(x):
-    return apply("absolute", x)
+    x = numbers(x)
+    return call(partial(functions.absolute, x.session.suite), x)  # integers stay integers
 
 
 @row("xlogy.Tensor")
@@ -222,9 +226,29 @@ def frac(x):
 
 @row("floor_divide", "floor_divide.Scalar")
 def floor_divide(x, y):
-    if is_float(x) or is_float(y):
-        return floor(div(x, y))
-    return _whole(div(add(x, 0.5), y))  # so that a quotient just below a whole number is not rounded down
+    """⌊x / y⌋: an estimate, then what is left over says by how much it is wrong. |x / y| < 2^20."""
+    is_whole = not (is_float(x) or is_float(y))
+    if is_secret(y):
+        flip = sub(1, mul(2, numbers(torch.lt(y, 0))))
+        x, y = mul(x, flip), mul(y, flip)
+    else:
+        y = torch.as_tensor(y)
+        x, y = mul(x, y.sign().to(torch.int64)), y.abs()
+    quotient = _whole(fixed_point(div(x, y)))
+    for last in (False, True):
+        rest = sub(x, mul(quotient, y))  # exact: a whole number times y
+        if last:
+            too_small, too_large = numbers(torch.ge(rest, y)), numbers(torch.lt(rest, 0))
+            quotient = add(quotient, sub(too_small, too_large))
+        else:
+            quotient = add(quotient, _whole(fixed_point(div(rest, y))))
+    return quotient if is_whole else fixed_point(quotient)
+
+
+def truncated_divide(x, y):
+    """Towards zero: one more than the floor where that is negative and something is left over."""
+    below = floor_divide(x, y)
+    return add(below, mul(numbers(torch.lt(below, 0)), torch.ne(sub(x, mul(below, y)), 0)))
 
 
 @row("remainder.Tensor", "remainder.Scalar")

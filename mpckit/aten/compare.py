@@ -60,18 +60,36 @@ def truth(x):
     return x if _all_bits(x) else ne(x, 0) if is_secret(x) else x != 0
 
 
-@row("logical_not", "bitwise_not")
+def _bitwise(*names):
+    """Also register as a bitwise operator, of bits only: of integers it would mean their binary digits."""
+
+    def register(logical):
+        def bitwise(*operands):
+            if not _all_bits(*operands):
+                raise NotImplementedError(f"aten.{names[0]} of secret integers has no row; of bits (bool) it has one")
+            return logical(*operands)
+
+        row(*names)(bitwise)
+        return logical
+
+    return register
+
+
+@_bitwise("bitwise_not")
+@row("logical_not")
 def logical_not(x):
     return each(truth(x), lambda s: ~s)
 
 
-@row("logical_xor", "bitwise_xor.Tensor", "bitwise_xor.Scalar")
+@_bitwise("bitwise_xor.Tensor", "bitwise_xor.Scalar")
+@row("logical_xor")
 def xor(x, y):
     session = session_of(x, y)
     return both(torch.logical_xor, *(secret_form(truth(v), session) for v in (x, y)))
 
 
-@row("logical_and", "bitwise_and.Tensor", "bitwise_and.Scalar")
+@_bitwise("bitwise_and.Tensor", "bitwise_and.Scalar")
+@row("logical_and")
 def and_(x, y):
     x, y = truth(x), truth(y)
     if is_secret(x) and is_secret(y):
@@ -80,7 +98,8 @@ def and_(x, y):
     return local(x, torch.logical_and, beside(x, torch.as_tensor(y)))
 
 
-@row("logical_or", "bitwise_or.Tensor", "bitwise_or.Scalar")
+@_bitwise("bitwise_or.Tensor", "bitwise_or.Scalar")
+@row("logical_or")
 def or_(x, y):
     return logical_not(and_(*(logical_not(v) if is_secret(v) else ~truth(torch.as_tensor(v)) for v in (x, y))))
 

@@ -57,8 +57,14 @@ def call(protocol, *operands):
     return _wrap(session.run(protocol, *(_unwrap(o) for o in operands)), session)
 
 
+WIDE = 56  # bits: less has no room for a table's slope times a rest, nor for a softmax's inverse
+NARROW = {"scale", "absolute", "clamp"}
+
+
 def apply(name: str, x: SecretTensor, *args):
     """A function of `protocols/functions.py`, with the session's suite, on fixed-point numbers."""
+    if x.session.ring.bits < WIDE and name not in NARROW:
+        raise ValueError(f"{name} needs a ring of {WIDE} bits or more to compute in; this session has {x.session.ring}")
     return call(partial(getattr(functions, name), x.session.suite), fixed_point(x), *args)
 
 

@@ -11,11 +11,11 @@ import secrets
 import time
 from collections.abc import Callable
 
-from .processes import Engines
+from ..runtime.telemetry import EventListener
 from .failures import PartyError, TeamError
 from .ownership import Only, only, owners, resolve
+from .processes import Engines
 from .progress import Progress
-from ..runtime.telemetry import EventListener
 
 __all__ = ["Only", "PartyError", "Team", "TeamError", "cluster", "only"]
 

@@ -33,8 +33,8 @@ def _row(t):
 
 @definition.matmul.on("cpu")
 def matmul(a, b):
-    if a.dim() < 2 or b.dim() != 2 or not a.numel() or not b.numel():
-        return torch.matmul(a, b)
+    if a.dim() < 2 or b.dim() != 2 or not a.numel() or not b.numel() or a.shape[-1] != b.shape[0]:
+        return torch.matmul(a, b)  # which raises for shapes that do not fit; the loops below would read beyond the end
     rows = a.reshape(-1, a.shape[-1])
     if rows.shape[0] > FEW_ROWS:  # torch is six times slower on a transposed right operand
         return torch.matmul(a, b.contiguous())

@@ -8,9 +8,13 @@ import copy
 from dataclasses import dataclass
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map_only
 
 from ..runtime.report import Report, size
 from ..runtime.session import Session
+
+PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,25 @@ def plan(program, *args, parties: int = 2, **options) -> Plan:
     options.pop("insecure_seed", None)
     session = Session(parties, meta=True, **options)
     stopped = None
-    with session, torch.random.fork_rng(devices=[]):
+    with session, Shapes(), torch.random.fork_rng(devices=[]):
         try:
             program(*(to_meta(a) for a in args))
-        except RuntimeError as error:  # torch says so when a program asks a meta tensor for its value
-            if "meta" not in str(error).lower():
+        except (RuntimeError, TypeError) as error:  # so torch answers a program that asks a meta tensor for its value
+            if not any(word in str(error) for word in ("meta", "Meta", "Tensor.__format__")):
                 raise
             stopped = str(error).splitlines()[0]
     return Plan(tuple(session.drawn), session.report(), stopped)
+
+
+class Shapes(TorchDispatchMode):
+    """A public tensor that the program makes itself joins the arguments, which are shapes only."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        plain = [t for t in tree_flatten((args, kwargs))[0] if type(t) in PLAIN]
+        if len({t.device.type for t in plain}) > 1 and any(t.is_meta for t in plain):
+            args, kwargs = tree_map_only(PLAIN, lambda t: t.to("meta") if type(t) in PLAIN else t, (args, kwargs))
+        return func(*args, **kwargs)
 
 
 def to_meta(value):

@@ -55,8 +55,8 @@ class Session:
     """
 
     def __init__(
-        self, parties: int = 2, *, here=None, wire=None, dealer=None, ring: Ring = DEFAULT_RING, suite=None, link: Link = LAN,
-        truncation: str = "stochastic", insecure_seed: int | None = None, record: bool = False, meta: bool = False,
+        self, parties: int = 2, *, here=None, wire=None, dealer=None, ring: Ring = DEFAULT_RING, suite=None,
+        link: Link = LAN, truncation: str = "stochastic", insecure_seed: int | None = None, record: bool = False, meta: bool = False,
     ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
@@ -114,7 +114,7 @@ class Session:
                 f"party {owner} owns this value of shape {tuple(value.shape)}, "
                 "but only its shape is here (a meta tensor)"
             )
-        # Contiguous everywhere: an owner's strides, which the others do not have, would lead torch down other paths there.
+        # Contiguous everywhere: the owner's strides, which the others lack, would lead torch down other paths there.
         encoded = ring.encode(value if mine else value.to("meta")).contiguous()
         label, self._inputs = f"input/{self._inputs}", self._inputs + 1
         stream = MetaStream() if self.meta else Stream(self._private[owner], label) if owner in self._private else None

@@ -1,8 +1,8 @@
 """Dealing once, read three ways: the dealer sees all pieces, a party its own, the planner the shapes.
 
-    triple = Triple(Bilinear("mul"), (4,), (4,))
-    triple.deal(Dealing(seeds, serial=7))                # a, b and c = a·b, with all pieces
-    triple.deal(Expanding(0, 2, seeds[0], serial=7))     # the same pieces of party 0, from its seed alone
+triple = Triple(Bilinear("mul"), (4,), (4,))
+triple.deal(Dealing(seeds, serial=7))                # a, b and c = a·b, with all pieces
+triple.deal(Expanding(0, 2, seeds[0], serial=7))     # the same pieces of party 0, from its seed alone
 """
 
 import dataclasses

@@ -114,3 +114,31 @@ def test_a_mistake_is_a_mistake_in_planning_too():
         mk.plan(lambda x: mk.secret(x, owner=0) @ torch.ones(5, 2), torch.ones(3, 4))
     with pytest.raises(mk.SecretError, match="truth value"):
         mk.plan(lambda x: bool(mk.secret(x, owner=0).sum() > 0), torch.ones(3))
+
+
+def test_public_tensors_of_the_program_meet_its_arguments_as_shapes():
+    def program(x, labels):
+        chosen = (labels[:, None] == torch.arange(4)).float()
+        return (mk.secret(x, owner=0) * chosen).sum().reveal()
+
+    args = torch.randn(3, 4), torch.tensor([0, 3, 1])
+    planned = mk.plan(program, *args)
+    with mk.simulate(2) as session:
+        assert (program(*args) - args[0].gather(1, args[1][:, None]).sum()).abs() < 1e-3
+    assert planned.stopped is None and planned.report.sent() == session.report().sent()
+
+
+@pytest.mark.parametrize("read", [lambda v: f"{v:.3f}", lambda v: v.numpy(), lambda v: v.item(), lambda v: float(v)])
+def test_a_program_that_reads_a_revealed_value_is_planned_up_to_there(read):
+    def program(x):
+        y = mk.secret(x, owner=0).sum().reveal()
+        read(y)
+        return mk.secret(x, owner=0) * mk.secret(x, owner=0)
+
+    planned = mk.plan(program, torch.ones(3))
+    assert planned.stopped and planned.draws == ()
+
+
+def test_other_errors_of_a_program_are_its_own():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        mk.plan(lambda x: x + "a", torch.ones(2))

@@ -1,8 +1,8 @@
 """What was dealt ahead is used once, in the order dealt:
 
-    store.put(Square((3,)), pieces)
-    store.take(Square((3,)))      # pieces
-    store.take(Square((3,)))      # None: deal anew
+store.put(Square((3,)), pieces)
+store.take(Square((3,)))      # pieces
+store.take(Square((3,)))      # None: deal anew
 """
 
 import pytest
