@@ -1,9 +1,9 @@
-"""Run notebooks and save them as they are published: `python scripts/run_notebooks.py [notebooks/00_….ipynb …]` (default: all).
+"""Run notebooks and save them as published: `python scripts/run_notebooks.py [FILE …]` (default: all).
 
 For whoever changes a notebook, or a figure in one. Each is run from the top in a fresh kernel and written back with
-* a PNG beside every plotly figure, which GitHub and HTML exports show: needs kaleido and a Chromium (BROWSER_PATH, or one
-  on the PATH). Where there is none, the PNG of a figure that did not change is kept, and the script says what is missing;
-* no widget state (5 MB for each live figure) and no widget views, which would be empty boxes: a still figure follows each;
+* a PNG beside every plotly figure, which GitHub and HTML exports show: needs kaleido and a Chromium (BROWSER_PATH, or
+  one on the PATH). Where there is none, the PNG of a figure that did not change is kept, and what is missing is named;
+* no widget state (5 MB for each live figure) and no widget views, which would be empty: a still figure follows each;
 * stable cell ids and no times, versions or traces of this machine, so that a diff shows what changed.
 A cell that fails stops the script; a cell tagged "puzzle" is left as the reader will find it.
 """
@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -21,7 +22,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[1]
 PLOTLY, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-MACHINE = re.compile(r"/tmp/ipykernel_\d+/\d+\.py|" + re.escape(str(ROOT)))
+MACHINE = re.compile(r"/tmp\S*?ipykernel_\d+\S*?\.py|" + re.escape(str(ROOT)))
 
 
 def main(paths: list[Path]):
@@ -34,7 +35,7 @@ def main(paths: list[Path]):
         pictures = [d for d in displays(old) if "image/png" in d]
         start = time.perf_counter()
         new = run(nbformat.read(path, as_version=4), path.parent)
-        seconds = time.perf_counter() - start
+        seconds, (slowest, cell) = time.perf_counter() - start, max(durations(new))
         tidy(new)
         for data in displays(new):
             if PLOTLY in data and "image/png" not in data:
@@ -47,15 +48,24 @@ def main(paths: list[Path]):
                         file=sys.stderr,
                     )
         nbformat.write(new, path)
-        print(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1e3:.0f} kB")
+        kilobytes = path.stat().st_size / 1e3
+        print(f"{path.name}: {seconds:.0f} s, the slowest cell [{cell}] {slowest:.1f} s; {kilobytes:.0f} kB")
+        if seconds > 90 or slowest > 20:
+            print("too slow: a notebook has 90 s, a cell 20 s, pictures included", file=sys.stderr)
 
 
 def run(notebook, folder: Path):
     """Execute every cell, in the folder where a reader would."""
-    client = NotebookClient(
-        notebook, timeout=120, resources={"metadata": {"path": str(folder)}}, store_widget_state=False
-    )
-    return client.execute()
+    where = {"metadata": {"path": str(folder)}}
+    return NotebookClient(notebook, timeout=120, resources=where, store_widget_state=False).execute()
+
+
+def durations(notebook):
+    """(seconds, execution count) of every cell that was run, by nbclient's clock."""
+    for cell in notebook.cells:
+        if "execution" in cell.metadata:
+            begin, end = (cell.metadata.execution[f"iopub.{what}"] for what in ("execute_input", "status.idle"))
+            yield (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds(), cell.execution_count
 
 
 def displays(notebook):

@@ -1,10 +1,10 @@
-"""Plots of what a session's ledger says, and of what parties see. They read reports and events; no layer below knows of them.
+"""Plots of what a ledger says and of what parties see. They read reports and events; no layer below knows of them.
 
-by_layer(report) · summary(report) · timeline(report) · what_if(report)     figures of a bill
-view_as(image, parties) · pictures({title: image})                          what is seen of a secret
-live(team)                                                                  a figure that moves while `team.run` is under way
-show(figure, alt)                                display that survives in a saved notebook, on GitHub and as text
-check(answer)                                    the notebooks' puzzles: right? private? at what price?
+by_layer(report), summary(report), timeline(report), what_if(report)    figures of a bill
+view_as(image, parties), pictures({title: image}, alt)                  what is seen of a secret
+live(team)           a figure that moves while `team.run` is under way
+show(figure, alt)    display that survives in a saved notebook, on GitHub and as text
+check(answer)        the notebooks' puzzles: right? private? at what price?
 """
 
 from .display import Picture, show
@@ -14,15 +14,5 @@ from .puzzle import check
 from .views import pictures, view_as
 
 __all__ = [
-    "Live",
-    "Picture",
-    "by_layer",
-    "check",
-    "live",
-    "pictures",
-    "show",
-    "summary",
-    "timeline",
-    "view_as",
-    "what_if",
-]
+    "Live", "Picture", "by_layer", "check", "live", "pictures", "show", "summary", "timeline", "view_as", "what_if",
+]  # fmt: skip

@@ -1,7 +1,8 @@
 """Show a figure so that it is there wherever the notebook is read.
 
-One output in three forms: plotly's JSON (interactive in JupyterLab), the alt text (terminal, screen reader, nbval), and a PNG where
-the writer has kaleido and a browser (GitHub, HTML export). Without them only the PNG is missing.
+One output in three forms: plotly's JSON (interactive in JupyterLab; beside a PNG, once the pointer is on it), the alt
+text (terminal, screen reader, nbval), and a PNG where the writer has kaleido and a browser (GitHub, HTML export).
+Without them only the PNG is missing.
 """
 
 import base64
@@ -12,14 +13,14 @@ import os
 import plotly.graph_objects as go
 from IPython.display import display
 
-CONFIG = {"displayModeBar": False, "responsive": True}
+CONFIG = {"displayModeBar": False}
 WIDTH = 900  # of the PNG, in pixels
 
 
 class Picture(go.Figure):
     """A plotly figure that knows in words what it shows, and displays itself with `show`.
 
-    `still`: the figure to draw as the PNG, where a saved page should show more than what the reader sees before a click.
+    `still`: the figure to draw as the PNG, where a page should show more than what is seen before a click.
     """
 
     def __init__(self, figure: go.Figure, alt: str, still: go.Figure | None = None):

@@ -78,14 +78,14 @@ def _findings(task, answer):
         yield Finding("right", False, f"it raised {type(error).__name__}: {error}")
 
 
-# ---- protocols as answers ----------------------------------------------------------------------------------------------------
+# Protocols as answers
 
 RING, SAMPLES = Ring(8, 0), 4096  # so small that every value is met often
 LIMIT = 255 + 8 * (2 * 255) ** 0.5  # chi-square with 255 degrees of freedom: chance goes there once in 10^12
 
 
 def run_protocol(answer: Callable, *values: int, seed: int):
-    """Run a reader's protocol in the simulator on `SAMPLES` copies of integers → (result, what party 0 heard, rounds, words)."""
+    """Run a reader's protocol in the simulator → (result, what party 0 heard, rounds, words)."""
     session, heard = Session(2, ring=RING, insecure_seed=seed), []
 
     def spied(*shares):

@@ -9,7 +9,7 @@ from .puzzle import Finding, leaks, puzzle, run_protocol
 
 SEED = b"puzzles draw their masks from this, so that a verdict repeats."[:32]
 
-# ---- 00  A prediction nobody saw ---------------------------------------------------------------------------------------------
+# 00  A prediction nobody saw
 
 
 @puzzle(
@@ -36,7 +36,7 @@ def reconstruct(answer):
 @puzzle(
     "words & 15 is the lowest hexadecimal digit of each word; torch.bincount(…, minlength=16) counts them.",
     "Sixteen equally likely digits: expect words.numel() / 16 of each.",
-    "counts = torch.bincount(words.reshape(-1) & 15, minlength=16); return ((counts - e) ** 2 / e).sum() with e = words.numel() / 16",
+    "With counts and e = words.numel() / 16: return ((counts - e) ** 2 / e).sum()",
 )
 def chi_square(answer):
     shape = (28, 28)

@@ -11,6 +11,7 @@ from .display import Picture
 from .theme import COLOURS, FAINT, GREY, style
 
 BINS = 16
+HEIGHT = 430
 
 
 def pictures(named: dict[str, torch.Tensor], alt: str) -> Picture:
@@ -26,7 +27,7 @@ def pictures(named: dict[str, torch.Tensor], alt: str) -> Picture:
 def view_as(image: torch.Tensor, parties: int = 2, insecure_seed: int | None = None) -> Picture:
     """Choose who you are: the owner sees the picture, a party its share, an eavesdropper what is opened in a product.
 
-    `image` [H, W] is shared afresh for the figure, with masks from `insecure_seed` where a saved notebook should not change.
+    `image` [H, W] is shared afresh, with masks from `insecure_seed` where a saved notebook should not change.
     """
     views = seen_by(image, parties, insecure_seed)
     figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.14)
@@ -56,7 +57,7 @@ def view_as(image: torch.Tensor, parties: int = 2, insecure_seed: int | None = N
     )
     style(
         figure,
-        height=430,
+        height=HEIGHT,
         updatemenus=[menu],
         title=title,
         margin=dict(l=10, r=20, t=110, b=60 if note else 50),
@@ -64,13 +65,14 @@ def view_as(image: torch.Tensor, parties: int = 2, insecure_seed: int | None = N
     )
     _square(figure, col=1)
     figure.update_xaxes(
-        title_text="value, from smallest to largest possible", showticklabels=False, showgrid=False, col=2
+        title_text="value, from smallest to largest possible",
+        showticklabels=False,
+        showgrid=False,
+        zeroline=False,
+        col=2,
     )
     figure.update_yaxes(title_text="pixels with this value", type="log", range=[0, 3], dtick=1, col=2)
-    if note:
-        figure.add_annotation(
-            text=note, xref="paper", yref="paper", x=0, y=-0.13, showarrow=False, font=dict(size=11, color=GREY)
-        )
+    _annotate(figure, note, -0.13)
     words = " ".join(f"{text}." for text, _ in views.values())
     return Picture(figure, f"One picture, seen by {len(views)} pairs of eyes. {words}{note}", _still(views, note))
 
@@ -115,19 +117,31 @@ def _histogram(picture, name, **more):
 
 def _square(figure, **where):
     figure.update_xaxes(visible=False, constrain="domain", **where)
-    for k, axis in enumerate(figure.select_yaxes(**where)):
+    for axis in figure.select_yaxes(**where):
         axis.update(visible=False, autorange="reversed", scaleanchor=axis.anchor)
 
 
 def _still(views, note):
-    """All views at once: a picture on a page has no buttons."""
-    figure = make_subplots(1, len(views), subplot_titles=list(views), horizontal_spacing=0.02)
+    """All views at once, as tall as the figure with buttons: a picture on a page has none."""
+    figure = make_subplots(
+        2, len(views), subplot_titles=list(views), row_heights=[0.68, 0.32],
+        horizontal_spacing=0.02, vertical_spacing=0.04, shared_yaxes="rows",
+    )  # fmt: skip
     for column, (name, (_, picture)) in enumerate(views.items(), 1):
         figure.add_trace(_heatmap(picture, name), 1, column)
-    style(figure, height=260, margin=dict(l=10, r=10, t=50, b=40))
-    _square(figure)
+        figure.add_trace(_histogram(picture, name), 2, column)
+    style(figure, height=HEIGHT, margin=dict(l=60, r=10, t=60, b=60), bargap=0.08)
+    _square(figure, row=1)
+    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, row=2)
+    figure.update_yaxes(type="log", range=[0, 3], dtick=1, row=2)
+    figure.update_yaxes(title_text="pixels", row=2, col=1)
+    figure.update_xaxes(title_text="value", row=2)
+    _annotate(figure, note, -0.2)
+    return figure
+
+
+def _annotate(figure, note, y):
     if note:
         figure.add_annotation(
-            text=note, xref="paper", yref="paper", x=0, y=-0.2, showarrow=False, font=dict(size=11, color=GREY)
+            text=note, xref="paper", yref="paper", x=0, y=y, showarrow=False, font=dict(size=11, color=GREY)
         )
-    return figure
