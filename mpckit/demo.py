@@ -98,7 +98,8 @@ def write_page(path, images, labels, expected, encrypted, bill, report) -> None:
         "figure{display:inline-block;margin:.4em;text-align:center;font-size:12px}img{width:84px;height:84px;background:#000}"
         "th{text-align:left;font-weight:normal;padding-right:2em}h2{font-size:1.1em;margin-top:2em}</style>"
         f"<h1>{len(labels)} digits, read by nobody</h1><p>Party 0 owns the pictures, party 1 the LeNet;"
-        f" {report.parties} processes computed on shares, and party 0 alone learnt the result. A dealer that saw no input prepared the randomness.</p>"
+        f" {report.parties} processes computed on shares, and party 0 alone learnt the result."
+        " A dealer that saw no input prepared the randomness.</p>"
         f"{gallery}<table>{rows}</table>{''.join(parts)}</html>",
         encoding="utf-8",
     )
