@@ -56,7 +56,8 @@ class Session:
 
     def __init__(
         self, parties: int = 2, *, here=None, wire=None, dealer=None, ring: Ring = DEFAULT_RING, suite=None,
-        link: Link = LAN, truncation: str = "stochastic", insecure_seed: int | None = None, record: bool = False, meta: bool = False,
+        link: Link = LAN, truncation: str = "stochastic", insecure_seed: int | None = None, record: bool = False,
+        meta: bool = False,
     ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
