@@ -90,7 +90,7 @@ def seen_by(
     views = {"the owner": ("The owner has the picture", image)}
     for p, piece in enumerate(pieces):
         views[f"party {p}"] = (f"Party {p} has a share: {piece.numel()} uniform numbers", _unit(piece))
-    views["the wire"] = ("On the wire goes the picture minus a mask nobody knows", _unit(masked))
+    views["the wire"] = ("On the wire goes the picture minus a mask no party knows", _unit(masked))
     views["all shares, added"] = (f"All {parties} shares, added: the picture again", total)
     return views
 
