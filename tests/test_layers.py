@@ -34,6 +34,7 @@ ROWS = [
         "show",
         "zoo",
         "bench",
+        "bench_fss",
         "demo",
         "__main__",
     },
