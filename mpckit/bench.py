@@ -164,10 +164,14 @@ def _once(chosen, plain, net, expected, parties, link):
 
 def main(names, parties, link, suite, device, repeat, as_json) -> int:
     """Print a table, or with `as_json` one JSON object per line. Returns the exit status."""
+    if names == ["fss"]:
+        from . import bench_fss
+
+        return bench_fss.main(max(repeat, 9), as_json)
     torch.set_num_threads(1)
     unknown = [n for n in names if n not in CASES]
     if unknown:
-        print(f"no case {', '.join(unknown)}; there are: {' '.join(CASES)}")
+        print(f"no case {', '.join(unknown)}; there are: fss {' '.join(CASES)}")
         return 2
     if not as_json:
         print(

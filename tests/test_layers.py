@@ -23,7 +23,7 @@ ROWS = [
     {"protocols"},
     {"runtime", "offline"},
     {"tensor", "aten", "nn"},
-    {"engines", "show", "zoo", "bench", "demo", "__main__"},
+    {"engines", "show", "zoo", "bench", "bench_fss", "demo", "__main__"},
 ]
 ROW = {name: number for number, names in enumerate(ROWS) for name in names}
 NOTEBOOK = {

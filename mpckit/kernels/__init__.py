@@ -50,7 +50,8 @@ def load(device: str) -> None:
         importlib.import_module(name)
 
 
-from .reference import (  # noqa: E402  (the definitions need `kernel` above)
+from .ggm import dcf_eval, dcf_gen, dpf_all, dpf_eval, dpf_gen, dpf_parity, prg  # noqa: E402  (needs `kernel` above)
+from .reference import (  # noqa: E402
     beaver,
     conv,
     digit_compare,
@@ -67,6 +68,7 @@ from .reference import (  # noqa: E402  (the definitions need `kernel` above)
 )
 
 __all__ = [
-    "KERNELS", "Kernel", "beaver", "conv", "digit_compare", "digit_tables", "from_planes", "kernel", "keystream",
-    "load", "lookup", "matmul", "pack", "select", "to_planes", "tree_node", "unpack",
+    "KERNELS", "Kernel", "beaver", "conv", "dcf_eval", "dcf_gen", "digit_compare", "digit_tables", "dpf_all",
+    "dpf_eval", "dpf_gen", "dpf_parity", "from_planes", "kernel", "keystream", "load", "lookup", "matmul", "pack",
+    "prg", "select", "to_planes", "tree_node", "unpack",
 ]  # fmt: skip

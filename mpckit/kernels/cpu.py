@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numba import njit
 
+from . import aes  # noqa: F401  (registers its bodies)
 from . import reference as definition
 from .reference import DIGIT
 from .tree import terms

@@ -5,6 +5,7 @@ small steps.
 import torch
 import torch.nn.functional as F
 
+from . import ggm
 from . import reference as definition
 from .reference import DIGIT
 
@@ -52,3 +53,37 @@ def tree_node(opened, dealt, radix, want, first):
 @definition.lookup.on("meta")
 def lookup(x_hat, hot, table):
     return torch.empty_like(x_hat)
+
+
+# ---- trees ---------------------------------------------------------------------------------------
+
+
+@ggm.prg.on("meta")
+def prg(blocks, tweak):
+    return torch.empty_like(blocks)
+
+
+@ggm.dpf_gen.on("meta")
+def dpf_gen(alpha, root0, root1, bits):
+    return _words(bits - ggm.LEAF_BITS + 1, *root0.shape)
+
+
+@ggm.dpf_eval.on("meta")
+@ggm.dpf_parity.on("meta")
+def dpf_points(x, root, cw, bits):
+    return torch.empty(x.shape, dtype=torch.bool, device="meta")
+
+
+@ggm.dpf_all.on("meta")
+def dpf_all(root, cw, bits):
+    return _words(root.shape[0], 1 << bits >> 6)
+
+
+@ggm.dcf_gen.on("meta")
+def dcf_gen(alpha, beta, root0, root1, bits):
+    return _words(bits, *root0.shape), _words(bits + 1, *beta.shape)
+
+
+@ggm.dcf_eval.on("meta")
+def dcf_eval(x, root, cw, vcw):
+    return _words(x.shape[0], *vcw.shape[1:])

@@ -210,8 +210,8 @@ _BOX = _substitution_box()
 _SHIFT_ROWS = np.array([(i + 4 * (i % 4)) % 16 for i in range(16)])
 
 
-def _aes128(key, blocks):
-    """FIPS-197 on uint8 [N, 16]."""
+def _round_keys(key):
+    """FIPS-197 §5.2: uint8 [16] → eleven of them."""
     keys, constant = [key], np.uint8(1)
     for _ in range(10):
         last = keys[-1].reshape(4, 4)
@@ -219,6 +219,12 @@ def _aes128(key, blocks):
         word[0] ^= constant
         constant = _doubled(constant)
         keys.append(np.bitwise_xor.accumulate(np.vstack((last[:1] ^ word, last[1:])), axis=0).reshape(16))
+    return keys
+
+
+def _aes128(key, blocks):
+    """FIPS-197 on uint8 [N, 16]."""
+    keys = _round_keys(key)
     state = blocks ^ keys[0]
     for number, round_key in enumerate(keys[1:], 1):
         state = _BOX[state][:, _SHIFT_ROWS]

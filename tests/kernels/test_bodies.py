@@ -169,6 +169,51 @@ def keystream():
     yield torch.randint(0, 256, (32,), dtype=torch.uint8)[::2], 1, 3
 
 
+def prg():
+    for n, tweak in itertools.product((0, 1, 15, 16, 17, 100), (0, 2, 4, 8)):
+        yield words(n, 2), tweak
+    yield words(3, 5, 2), 0
+    yield words(2), 4
+
+
+def roots(n):
+    """Party 0's have control bit 0, party 1's have 1."""
+    r = words(2, n, 2)
+    return r ^ torch.stack(((r[..., 0] ^ torch.tensor([[0], [1]])) & 1, torch.zeros(2, n, dtype=torch.int64)), -1)
+
+
+TREES = list(itertools.product((0, 1, 15, 16, 17, 33), (7, 8, 11, 40, 64)))
+
+
+def dpf_gen():
+    for n, bits in TREES:
+        yield words(n), *roots(n), bits
+
+
+def dpf_eval():
+    for n, bits in TREES:
+        yield words(1, n), words(n, 2), words(bits - 6, n, 2), bits
+        yield words(3, n), words(n, 2), words(bits - 6, n, 2), bits
+    yield words(0, 5), words(5, 2), words(4, 5, 2), 10
+
+
+def dpf_all():
+    for n, bits in itertools.product((0, 1, 16, 33), (7, 8, 11)):
+        yield words(n, 2), words(bits - 6, n, 2), bits
+
+
+def dcf_gen():
+    for (n, bits), blocks in itertools.product(TREES, (1, 2)):
+        yield words(n), words(blocks, n, 2), *roots(n), bits
+    yield words(5), words(2, 5, 2), *roots(5), 1
+
+
+def dcf_eval():
+    for (n, bits), blocks, points in itertools.product(TREES, (1, 2), (1, 2)):
+        yield words(points, n), words(n, 2), words(bits, n, 2), words(bits + 1, blocks, n, 2)
+    yield words(1, 5), words(5, 2), words(1, 5, 2), words(2, 1, 5, 2)
+
+
 EXAMPLES = {
     f.__name__: f
     for f in (
@@ -185,8 +230,14 @@ EXAMPLES = {
         tree_node,
         lookup,
         keystream,
+        prg,
+        dpf_gen,
+        dpf_eval,
+        dpf_all,
+        dcf_gen,
+        dcf_eval,
     )
-}
+} | {"dpf_parity": dpf_eval}
 
 
 def outputs(result):

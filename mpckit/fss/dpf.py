@@ -1,0 +1,145 @@
+"""A distributed point function: two keys that hide alpha; the values under both, xored, are 1{x = alpha}.   [BGI16]
+
+*Definition.* `gen(alpha, bits, streams)` → (key 0, key 1), where for every x below 2^bits
+    eval(key 0, x) ⊕ eval(key 1, x) = 1{x = alpha}        less_than(key 0, x) ⊕ less_than(key 1, x) = 1{x < alpha}
+and either key alone is computationally independent of alpha. x and alpha are unsigned, modulo 2^bits.
+
+*Correctness.* Each party's key spans a binary tree of 128-bit blocks, the lowest bit of a block being its control bit.
+On the path to alpha the parties' blocks differ by one Δ whose lowest bit is 1, so exactly one party adds the level's
+correction word; off it the blocks are equal, and what both parties add cancels. A node's children are H(s) and H(s) ⊕ s
+[HalfTree], and the word H(s0) ⊕ H(s1) ⊕ (1 - a)·Δ, a being alpha's next bit, makes the child off the path equal and
+leaves the other at distance Δ. (Printed versions that multiply Δ by a are in error: both statements would be swapped.)
+Seven levels early a block becomes the table of its 128 leaves by a call of its own, since the lowest bit of the block
+itself is the control bit and would say in the leaf correction whether alpha mod 128 = 0. A subtree's parity is the xor
+of the control bits at its root, hence 1{alpha ≤ x}, the parity of the leaves 0 … x, from one walk  [Grotto].
+
+*Privacy.* Party 0 knows its blocks on the path, but of Δ = root 0 ⊕ root 1 only the lowest bit, since party 1's root
+comes from a stream that it has not. Every correction is then a value that it can compute, xored with H(w ⊕ Δ) ⊕ b·Δ for
+a block w of its own, no two of them alike except with probability about levels² / 2^128, which is what an oracle for
+circular correlation robustness answers. H(x) = π(σ(x)) ⊕ σ(x) is circular correlation robust for a random permutation
+π [GKWY20], so all corrections are indistinguishable from uniform blocks, whatever alpha; likewise for party 1.
+
+Up to 7 bits a key is the shared table itself, party 0's uniform, and no assumption is needed.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from .. import kernels
+from ..kernels.ggm import LEAF_BITS, one_hot, parity, up_to
+from . import keys
+
+KIND = b"DPF1"
+MOST = 30  # bits for which all values are spelt out
+
+
+def key_bits(bits: int) -> int:
+    """The size of one party's key: a table, or a root, a correction per level and one for the leaf block."""
+    return 1 << bits if bits <= LEAF_BITS else 128 * (bits - LEAF_BITS) + 2 * 128
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """One party's keys for N functions. ValueError where a shape or a control bit does not fit.
+
+    root [N, 2]; cw [bits - 6, N, 2], the corrections of the levels and last that of the leaves, the same for both
+    parties. Up to 7 bits: root is the table, bit v for x = v, and cw is [0, N, 2].
+    """
+
+    party: int
+    bits: int
+    root: torch.Tensor
+    cw: torch.Tensor
+
+    def __post_init__(self):
+        keys.check_points(self.root[..., 0], self.bits, name="root")
+        small = self.bits <= LEAF_BITS
+        shape = (len(self.root), 2)
+        levels = 0 if small else self.bits - LEAF_BITS + 1
+        keys.check_fields(self.party, root=(self.root, shape), cw=(self.cw, (levels, *shape)))
+        if not small:
+            keys.check_control(self.party, self.root)
+
+    def __len__(self):
+        return len(self.root)
+
+    def __getitem__(self, some: slice) -> "Key":
+        return Key(self.party, self.bits, self.root[some], self.cw[:, some])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the wire, with the head."""
+        return keys.HEAD.size + -(-len(self) * key_bits(self.bits) // 8)
+
+    def to(self, device) -> "Key":
+        return Key(self.party, self.bits, self.root.to(device), self.cw.to(device))
+
+    def to_bytes(self) -> bytes:
+        start = keys.head(KIND, self.party, self.bits, 1, 1, len(self))
+        if self.bits < LEAF_BITS:
+            return start + keys.to_bytes(self.root[:, 0], 1 << self.bits)
+        return start + keys.to_bytes(self.root) + keys.to_bytes(self.cw)
+
+    @staticmethod
+    def from_bytes(data: bytes, party: int | None = None, bits: int | None = None, count: int | None = None) -> "Key":
+        """ValueError where bytes are missing or left over, or where party, bits or count are not the expected ones."""
+
+        def size(bits, words, width):
+            return key_bits(bits)
+
+        fields, rest = keys.read_head(data, KIND, size, party=party, bits=bits, count=count, words=1, width=1)
+        party, bits, n = fields["party"], fields["bits"], fields["count"]
+        if bits < LEAF_BITS:
+            table = keys.from_bytes(rest, (n,), 1 << bits) & keys.ones(1 << bits)
+            return Key(party, bits, torch.stack((table, torch.zeros_like(table)), -1), table.new_empty((0, n, 2)))
+        levels = 0 if bits == LEAF_BITS else bits - LEAF_BITS + 1
+        return Key(
+            party, bits, keys.from_bytes(rest[: 16 * n], (n, 2)), keys.from_bytes(rest[16 * n :], (levels, n, 2))
+        )
+
+
+def gen(alpha: torch.Tensor, bits: int, streams) -> tuple[Key, Key]:
+    """Both parties' keys for 1{x = alpha}: alpha [N] int64, modulo 2^bits; `streams` are one per party.
+
+    key_bits(bits) bits per key; party p expands `keys.root(p, N, streams[p])` by itself, so only `cw` need travel (up
+    to 7 bits: party 1's table). 2·(bits - 6) calls of H.
+    """
+    keys.check_points(alpha, bits, name="alpha")
+    n = len(alpha)
+    if bits <= LEAF_BITS:
+        words = streams[0].words((n, 2))
+        table = words & up_to(torch.full_like(alpha, (1 << bits) - 1))
+        empty = table.new_empty((0, n, 2))
+        return Key(0, bits, table, empty), Key(1, bits, table ^ one_hot(alpha & keys.ones(bits)), empty)
+    roots = [keys.root(p, n, streams[p]) for p in (0, 1)]
+    cw = kernels.dpf_gen(alpha, *roots, bits)
+    return Key(0, bits, roots[0], cw), Key(1, bits, roots[1], cw)
+
+
+def eval(key: Key, x: torch.Tensor) -> torch.Tensor:
+    """A share of 1{x = alpha} (bool): x [N], or [K, N] for K points on each key.   bits - 6 calls of H a point"""
+    return _at(key, x, kernels.dpf_eval, one_hot)
+
+
+def less_than(key: Key, x: torch.Tensor) -> torch.Tensor:
+    """A share of 1{x < alpha} (bool), unsigned: x [N], or [K, N].   bits - 6 calls of H a point   [Grotto]"""
+    return _at(key, x, kernels.dpf_parity, up_to) ^ bool(key.party)  # the parity is that of 1{alpha ≤ x}
+
+
+def _at(key, x, kernel, mask):
+    keys.check_points(x, key.bits, len(key))
+    if key.bits <= LEAF_BITS:
+        return parity(key.root & mask(x & keys.ones(key.bits))).bool()
+    return kernel(x if x.dim() == 2 else x[None], key.root, key.cw, key.bits).view(x.shape)
+
+
+def eval_all(key: Key) -> torch.Tensor:
+    """Shares of all values: int64 [N, max(1, 2^bits / 64)], bit v % 64 of word v // 64 for x = v, as `kernels.lookup`
+    reads them.   2^(bits - 6) - 1 calls of H, one per inner node and per leaf block
+    """
+    if key.bits > MOST:
+        raise ValueError(f"2^{key.bits} values do not fit: eval_all is for at most {MOST} bits")
+    if key.bits <= LEAF_BITS:
+        return key.root if key.bits == LEAF_BITS else key.root[:, :1]
+    return kernels.dpf_all(key.root, key.cw, key.bits)
