@@ -89,8 +89,9 @@ class MetaDealing(Dealing):
 
 
 class Expanding(_Deal):
-    """A party's reading: its own seed; values are meta; the last party takes corrections from `received` (bytes),
-    in order.
+    """A party's reading: its own seed, and values are meta.
+
+    The last party takes the corrections from `received` (bytes), in order.
     """
 
     def __init__(self, party, parties, seed, serial, received=None):
@@ -126,6 +127,7 @@ def pieces_of(handles, parties) -> list[tuple]:
 
 
 def correction_bytes(corrections) -> int:
+    """What `pack_corrections` gives, in bytes."""
     return sum(-(-c.numel() // 8) if c.dtype == torch.bool else 8 * c.numel() for c in corrections)
 
 
@@ -143,6 +145,8 @@ _KINDS = {
 
 
 def to_json(correlation) -> str:
+    """A correlation as text, which `from_json` reads back."""
+
     def plain(v):
         if dataclasses.is_dataclass(v):
             return {"type": type(v).__name__, **{f.name: plain(getattr(v, f.name)) for f in dataclasses.fields(v)}}
