@@ -5,7 +5,7 @@
     4  runtime  offline                     the only code that does I/O or keeps state
     3  protocols                            generators
     2  ask   correlations                   the vocabulary
-    1  stream   share   fss                 pure cryptography
+    1  stream   share                       pure cryptography
     0  ring   kernels                       integers and devices
 """
 
@@ -18,7 +18,7 @@ import pytest
 PACKAGE = Path(importlib.util.find_spec("mpckit").origin).parent
 ROWS = [
     {"ring", "kernels"},
-    {"stream", "share", "fss"},
+    {"stream", "share"},
     {"ask", "correlations"},
     {"protocols"},
     {"runtime", "offline"},
@@ -26,14 +26,8 @@ ROWS = [
     {"engines", "show", "zoo", "bench", "demo", "__main__"},
 ]
 ROW = {name: number for number, names in enumerate(ROWS) for name in names}
-NOTEBOOK = {
-    "IPython",
-    "ipyparallel",
-    "ipywidgets",
-    "anywidget",
-    "plotly",
-    "tqdm",
-}  # plots and engines belong to row 6 alone
+# Plots and engines belong to row 6 alone.
+NOTEBOOK = {"IPython", "ipyparallel", "ipywidgets", "anywidget", "plotly", "tqdm"}
 FILES = {p: p.relative_to(PACKAGE).with_suffix("").parts for p in sorted(PACKAGE.rglob("*.py"))}
 FILES.pop(PACKAGE / "__init__.py")  # the public names come from everywhere
 

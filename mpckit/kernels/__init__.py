@@ -61,6 +61,7 @@ from .reference import (  # noqa: E402  (the definitions need `kernel` above)
     lookup,
     matmul,
     pack,
+    packed_bytes,
     select,
     to_planes,
     tree_node,
@@ -69,5 +70,5 @@ from .reference import (  # noqa: E402  (the definitions need `kernel` above)
 
 __all__ = [
     "KERNELS", "Kernel", "beaver", "conv", "digit_compare", "digit_tables", "from_planes", "kernel", "keystream",
-    "load", "lookup", "matmul", "pack", "select", "to_planes", "tree_node", "unpack",
+    "load", "lookup", "matmul", "pack", "packed_bytes", "select", "to_planes", "tree_node", "unpack",
 ]  # fmt: skip

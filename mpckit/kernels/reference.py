@@ -93,6 +93,11 @@ def pack(v, bits):
     return (stream << torch.arange(8, device=v.device)).sum(-1).to(torch.uint8)
 
 
+def packed_bytes(n: int, bits: int) -> int:
+    """How many bytes `pack` makes of n elements."""
+    return -(-n * bits // 8)
+
+
 @kernel
 def unpack(data, bits, n):
     """The inverse of `pack`: uint8 → n elements, bool where bits is 1, else int64.

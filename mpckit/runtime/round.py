@@ -48,7 +48,7 @@ def expected_shape(ask, me: int, peer: int) -> list[tuple]:
 
 def length(shape: list[tuple]) -> int:
     """Bytes of a message with these tensors, each packed by itself."""
-    return sum(-(-torch.Size(s).numel() * bits // 8) for _, s, bits in shape)
+    return sum(kernels.packed_bytes(torch.Size(s).numel(), bits) for _, s, bits in shape)
 
 
 def digest(what) -> int:
@@ -76,7 +76,7 @@ def answers(ask, me: int, received: dict) -> list:
 
     def take(peer, shape, bits):
         count = torch.Size(shape).numel()
-        size = -(-count * bits // 8)
+        size = kernels.packed_bytes(count, bits)
         data = torch.from_numpy(received[peer][at[peer] : at[peer] + size])
         at[peer] += size
         return kernels.unpack(data, bits, count).view(shape)
