@@ -3,8 +3,7 @@
 A protocol is a generator that one party runs; whoever drives it (simulator, engine, planner, a student with
 `next()`) answers.
     pieces = yield Draw(correlation)     joint randomness prepared offline; no message
-    value  = yield Open(x - a)           make a masked value public; one round (several shares at once: a tuple of
-    values)
+    value  = yield Open(x - a)           make a masked value public; one round (of several shares: a tuple)
     inbox  = yield Send({1: t}, {…})     words to one party, words from another; one round
 `yield from` calls another protocol; `together(p, q)` runs protocols side by side, and what they say shares rounds.
 """
@@ -77,8 +76,7 @@ def together(*protocols: Protocol) -> Protocol[list]:
     while said:
         running = sorted(said)
         asks = [said.pop(i) for i in running]
-        # A protocol may itself have run several side by side: their asks join this round, and it gets a list of
-        # replies.
+        # A protocol may itself run several side by side: their asks join this round; it gets a list of replies.
         flat = [part for ask in asks for part in (ask.asks if isinstance(ask, Round) else [ask])]
         replies = iter([(yield flat[0])] if len(flat) == 1 else (yield Round(flat)))
         for i, ask in zip(running, asks):

@@ -27,15 +27,15 @@ KEYS = "case suite parties rounds sent_bytes setup_bytes offline_bytes key_bytes
 
 @dataclass(frozen=True)
 class Case:
-    """`inputs()` → plaintext tensors, owned in turn by party 0 and 1; `compute` works on secret and on plain
-    tensors alike.
+    """One thing to measure: `inputs()` gives plaintext tensors, owned in turn by party 0 and party 1.
+
+    `compute` works on secret and on plain tensors alike. `model()` gives a module that party 1 makes private; then
+    sharing the input and revealing the result count as online.
     """
 
     inputs: Callable[[], tuple]
     compute: Callable
-    model: Callable | None = (
-        None  # a private module of party 1; then sharing the input and revealing the result count as online
-    )
+    model: Callable | None = None
     loops: int = 1  # calls per measurement, for what is too short to time
 
 
@@ -97,8 +97,9 @@ _lenet(32)
 def measure(
     name: str, parties: int = 2, link: Link = LAN, suite: str = "bits", device: str = "cpu", repeat: int = 3
 ) -> dict:
-    """One row; raises KeyError for a case that does not exist, ValueError for a suite or device that the kit does
-    not have.
+    """One row of the table: the medians of `repeat` runs, by the names in `KEYS`.
+
+    Raises KeyError for a case that does not exist, ValueError for a suite or device that the kit does not have.
     """
     if suite != "bits":
         raise ValueError(f"suite {suite!r} is not in this release; there is 'bits'")
@@ -110,9 +111,8 @@ def measure(
     net = chosen.model() if chosen.model else None
     with torch.no_grad():
         expected = chosen.compute(*([net] if net else []), *plain)
-        _once(
-            chosen, plain, net, expected, parties, link
-        )  # warms up: kernels come from numba's cache at their first call
+        # Warms up: kernels come from numba's cache at their first call.
+        _once(chosen, plain, net, expected, parties, link)
         rows = [_once(chosen, plain, net, expected, parties, link) for _ in range(repeat)]
     row = {key: statistics.median(r[key] for r in rows) for key in rows[0]}
     return {"case": name, "suite": suite, "parties": parties} | row

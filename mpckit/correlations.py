@@ -3,8 +3,7 @@
 Each correlation says in `deal` how its pieces come about, once for all who ask: the dealer (values and all pieces),
 a party that expands its own pieces from its seed (the values are meta tensors then), and the planner (all meta).
 `d` offers
-    d.mask · d.words · d.bits (shape)   a uniform secret, additive, as xor words, as xor bits: everybody expands a
-    piece, none is sent
+    d.mask · d.words · d.bits (shape)   a uniform secret (additive, xor words, xor bits): all expand, none is sent
     d.share · d.xor_share (value)       shares of a dependent secret: the last party's piece travels
     d.fixed(number, shape)              the persistent mask of that number, the same at every call
 and each returns a handle with `.value`.
@@ -24,9 +23,7 @@ Shape = tuple[int, ...]
 
 
 class Correlation(ABC):
-    """Abstract; subclasses are final frozen dataclasses of plain numbers, tuples and strings: they cross the wire
-    as JSON.
-    """
+    """Abstract. Subclasses are frozen dataclasses of numbers, tuples and strings, since they cross the wire as JSON."""
 
     @abstractmethod
     def deal(self, d) -> tuple:
@@ -38,9 +35,7 @@ class Correlation(ABC):
 
 @dataclass(frozen=True)
 class View:
-    """A persistent mask as a product uses it: its number and shape, and the rearrangements since (aten name,
-    arguments).
-    """
+    """A persistent mask as a product uses it: number, shape, and the rearrangements since (aten name, arguments)."""
 
     number: int
     shape: Shape
@@ -61,8 +56,9 @@ def rearrange(v, name: str, args: tuple):
 
 @dataclass(frozen=True)
 class Bilinear:
-    """A product of two tensors modulo 2^64: "mul", "matmul", or "conv" with its geometry (stride, padding,
-    dilation, groups).
+    """A product of two tensors modulo 2^64: "mul", "matmul", or "conv" with its geometry.
+
+    The geometry of a convolution is (stride, padding, dilation, groups).
     """
 
     kind: str
@@ -80,8 +76,9 @@ class Bilinear:
 
 @dataclass(frozen=True)
 class Triple(Correlation):
-    """c = a · b. An operand that stands under a persistent mask is given by its View, and only its partner is
-    drawn.   [Bea91]
+    """c = a · b.   [Bea91]
+
+    An operand that stands under a persistent mask is given by its View, and only its partner is drawn.
     """
 
     op: Bilinear
@@ -107,8 +104,9 @@ class Square(Correlation):
 
 @dataclass(frozen=True)
 class Mask(Correlation):
-    """A persistent mask, bound to one immutable value for the life of the session; its number is never given out
-    twice.
+    """A persistent mask, bound to one immutable value for the life of the session.
+
+    Its number is never given out twice.
     """
 
     number: int
@@ -123,8 +121,9 @@ class Mask(Correlation):
 
 @dataclass(frozen=True)
 class TruncPair(Correlation):
-    """r, (r mod 2^bits) >> by, and the part that a wrap of x + r costs; with `exact` also the low digits, for the
-    borrow.
+    """r, (r mod 2^bits) >> by, and the part that a wrap of x + r costs.
+
+    With `exact` also the one-hot digits of r's low `by` bits, for the borrow.
     """
 
     shape: Shape
@@ -157,8 +156,9 @@ class BitTriple(Correlation):
 
 @dataclass(frozen=True)
 class Node(Correlation):
-    """Masks of a comparison-tree node's inputs and their products (`kernels/tree.py`), stacked: [inputs + products,
-    …] words.
+    """Masks of the inputs of a comparison-tree node, and their products (`kernels/tree.py`).
+
+    Stacked: words [inputs, *shape] and [products, *shape].
     """
 
     radix: int
@@ -200,8 +200,9 @@ class WordBits(Correlation):
 
 @dataclass(frozen=True)
 class Masked(Correlation):
-    """r, and the xor-shared bits of r mod 2^bits as words: turns x + r, opened, into xor shares of x.   edaBits
-    [EGKRS20]
+    """r, and the xor-shared bits of r mod 2^bits as words (an edaBit).   [EGKRS20]
+
+    It turns x + r, opened, into xor shares of x.
     """
 
     shape: Shape
@@ -214,8 +215,7 @@ class Masked(Correlation):
 
 @dataclass(frozen=True)
 class Compare(Correlation):
-    """r with the one-hot digits of its low bits and its sign bit: every comparison of x with a public number, from
-    one x + r.
+    """r with the one-hot digits of its low bits and its sign bit: compares x with public numbers, from one x + r.
 
     With `choose`, also a bit s as xor and additive share and r·s: the result may then pick x itself (`kernels.select`).
     """

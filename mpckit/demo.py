@@ -1,5 +1,6 @@
-"""`mpckit demo`: real handwritten digits, classified while encrypted by parties that are processes of their own,
-with the bill.
+"""`mpckit demo`: real handwritten digits, classified while encrypted by parties in processes of their own.
+
+It prints the bill and writes a page of plots.
 """
 
 import html
@@ -21,10 +22,13 @@ def classify(images, model):
 
 
 def main(digits: int = 20, parties: int = 2, page: str = "demo.html") -> int:
-    """Run it, print the table, write the page. Returns the exit status: 0 if encrypted and plaintext predictions
-    agree.
+    """Run it, print the table, write the page. Returns the exit status: 0 if all predictions agree with plaintext.
+
+    Raises SystemExit for a number of digits that the kit does not bring.
     """
-    from .engines.team import cluster, only
+    # Jupyter's machinery, and what only a demo needs, are imported when it runs: the core does without.
+    from .engines.ownership import only
+    from .engines.team import cluster
     from .zoo import digits as load_digits
     from .zoo import lenet
 

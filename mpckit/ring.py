@@ -36,8 +36,9 @@ class Ring:
         return self if frac == self.frac else replace(self, frac=frac)
 
     def encode(self, x) -> torch.Tensor:
-        """Numbers → int64 ring elements round(x · 2^frac), ties to even. Raises RangeError, naming the first bad
-        value.
+        """Numbers → int64 ring elements round(x · 2^frac), ties to even.
+
+        Raises RangeError, which names the first value that does not fit, and TypeError for complex numbers.
         """
         x = torch.as_tensor(x)
         if x.is_meta:
@@ -65,8 +66,9 @@ class Ring:
         return encoded.to(torch.int64)
 
     def decode(self, v: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """Ring elements → reduce(v) / 2^frac, in `dtype` (default: torch's default; for frac 0 also integers or
-        bool).
+        """Ring elements → reduce(v) / 2^frac, in `dtype` (default: torch's default).
+
+        An integer dtype gives ⌊reduce(v) / 2^frac⌋.
         """
         dtype = dtype or torch.get_default_dtype()
         v = self.reduce(v)

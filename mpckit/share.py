@@ -18,19 +18,15 @@ class UnitError(TypeError):
 
 
 class AShare:
-    """One party's additive share. `ring` carries the unit; a freshly dealt mask has none (ring None) and takes the
-    other's.
+    """One party's additive share. `ring` carries the unit; a fresh mask has none (None) and takes the other's.
 
     `fixed` is set when the value stands under a persistent mask (`protocols.arithmetic.fix`): then products need not
     open it again. Rearrangements keep it, arithmetic drops it.
     """
 
     __slots__ = ("data", "party", "ring", "fixed")
-    data: torch.Tensor
-    party: int
-    ring: Ring | None
 
-    def __init__(self, data, party, ring=None, fixed=None):
+    def __init__(self, data: torch.Tensor, party: int, ring: Ring | None = None, fixed=None):
         self.data, self.party, self.ring, self.fixed = data, party, ring, fixed
 
     shape = property(lambda self: self.data.shape)
@@ -43,8 +39,9 @@ class AShare:
         return AShare(data, self.party, self.ring if frac is None else self.ring.at(frac))
 
     def map(self, view, *args, **kwargs) -> "AShare":
-        """Apply a linear map (view, transpose, index, sum …); a persistent mask follows an aten operator, which the
-        dealer can repeat.
+        """Apply a linear map (view, transpose, index, sum …).
+
+        A persistent mask follows an aten operator, which the dealer can repeat.
         """
         out = self.like(view(self.data, *args, **kwargs))
         if self.fixed is not None and isinstance(view, torch._ops.OpOverload) and not kwargs:
@@ -97,7 +94,7 @@ class BShare:
 
     __slots__ = ("data", "party", "bits")
 
-    def __init__(self, data, party, bits=None):
+    def __init__(self, data: torch.Tensor, party: int, bits: int | None = None):
         self.data, self.party = data, party
         self.bits = 1 if data.dtype == torch.bool else (bits or 64)
 
@@ -135,8 +132,9 @@ class BShare:
 
 
 def split(value: torch.Tensor, streams) -> list[torch.Tensor]:
-    """Pieces of `value`, one per stream and one more: uniform ones from the streams, the last makes the sum (int64)
-    or xor (bool) right.
+    """Pieces of `value` (int64 or bool): a uniform one from each stream, and a last one.
+
+    The last makes the sum (int64) or xor (bool) right.
     """
     if value.dtype == torch.bool:
         pieces = [s.bits(value.shape) for s in streams]

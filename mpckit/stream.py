@@ -22,6 +22,7 @@ def derive(seed: bytes, label: str) -> bytes:
 
 
 def fresh_seed() -> bytes:
+    """32 bytes from the operating system."""
     return secrets.token_bytes(SEED_BYTES)
 
 

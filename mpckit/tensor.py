@@ -136,7 +136,7 @@ class SecretTensor(torch.Tensor):
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        secrets = list(_secrets((*args, *kwargs.values())))
+        secrets = list(secrets_in((*args, *kwargs.values())))
         session, base = secrets[0].session, args[0]
         if any(x.session is not session for x in secrets):
             raise SecretError(f"{func} of secrets from two sessions; share both in one")
@@ -145,13 +145,13 @@ class SecretTensor(torch.Tensor):
             args, kwargs = (
                 replace(v, lambda x: x if x.public is None or x is keep else x.public) for v in (args, kwargs)
             )
-        if next(_secrets((*args, *kwargs.values())), None) is None:
+        if next(secrets_in((*args, *kwargs.values())), None) is None:
             out = replace(_on_public(func, args, kwargs), lambda x: cls.constant(x, session), torch.Tensor)
         else:
             with session.meter.scope(func.overloadpacket.__name__):
                 out = (on_dispatch.get() or answer)(func, args, kwargs)
         if func.is_view and isinstance(base, SecretTensor):
-            for view in _secrets(out if isinstance(out, (list, tuple)) else (out,)):
+            for view in secrets_in(out if isinstance(out, (list, tuple)) else (out,)):
                 if view.cell is not base.cell:
                     view.cell.join(base.cell)
         return out
@@ -300,7 +300,8 @@ def _tensors(values):
             yield from _tensors(v)
 
 
-def _secrets(values):
+def secrets_in(values):
+    """The secret tensors among an operator's arguments, in lists too."""
     return (t for t in _tensors(values) if isinstance(t, SecretTensor))
 
 

@@ -26,14 +26,8 @@ ROWS = [
     {"engines", "show", "zoo", "bench", "bench_fss", "demo", "__main__"},
 ]
 ROW = {name: number for number, names in enumerate(ROWS) for name in names}
-NOTEBOOK = {
-    "IPython",
-    "ipyparallel",
-    "ipywidgets",
-    "anywidget",
-    "plotly",
-    "tqdm",
-}  # plots and engines belong to row 6 alone
+# Plots and engines belong to row 6 alone.
+NOTEBOOK = {"IPython", "ipyparallel", "ipywidgets", "anywidget", "plotly", "tqdm"}
 FILES = {p: p.relative_to(PACKAGE).with_suffix("").parts for p in sorted(PACKAGE.rglob("*.py"))}
 FILES.pop(PACKAGE / "__init__.py")  # the public names come from everywhere
 

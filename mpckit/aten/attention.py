@@ -26,20 +26,9 @@ def scaled_dot_product_attention(q, k, v, dropout_p=0.0, is_causal=False, *, att
 
 @row("_native_multi_head_attention")
 def multi_head_attention(
-    q,
-    k,
-    v,
-    size,
-    heads,
-    qkv_weight,
-    qkv_bias,
-    out_weight,
-    out_bias,
-    mask=None,
-    need_weights=True,
-    average=True,
+    q, k, v, size, heads, qkv_weight, qkv_bias, out_weight, out_bias, mask=None, need_weights=True, average=True,
     kind=None,
-):
+):  # fmt: skip
     """nn.MultiheadAttention at rest: q, k, v [batch, length, size]; here a mask of bools says where *not* to look."""
     parts = zip((q, k, v), qkv_weight.chunk(3), qkv_bias.chunk(3))
     q, k, v = (F.linear(x, w, b).unflatten(-1, (heads, -1)).transpose(1, 2) for x, w, b in parts)

@@ -92,7 +92,7 @@ def sum_over_backward(grad, x, indices):
     return grad
 
 
-def shares_of(x, counts):
+def averaged(x, counts):
     """x over the entries of its window; `counts` by dimension."""
     if all(bool((c == c[0]).all()) for c in counts):
         return div(x, math.prod(int(c[0]) for c in counts))
@@ -134,12 +134,12 @@ def _with_unknown(out):
 
 
 def _mean_over(x, indices, counts):
-    return shares_of(sum_over(x, indices), counts)
+    return averaged(sum_over(x, indices), counts)
 
 
 def _mean_over_backward(grad, x, indices, counts):
     session = session_of(grad, x)
-    return sum_over_backward(shares_of(secret_form(grad, session), counts), x, indices)
+    return sum_over_backward(averaged(secret_form(grad, session), counts), x, indices)
 
 
 row("max_pool2d_with_indices")(lambda x, *g: _with_unknown(max_over(x, _max_windows(x, 2, *g))))

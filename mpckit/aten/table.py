@@ -11,12 +11,13 @@ import torch
 
 from ..protocols import functions
 from ..runtime.session import Session, Shared
-from ..tensor import TABLE, SecretError, SecretTensor
+from ..tensor import TABLE, SecretError, SecretTensor, secrets_in
 
 aten = torch.ops.aten
 
 
 def overload(name: str):
+    """torch's operator for "add.Tensor" or, without an overload, "relu"."""
     packet, _, kind = name.partition(".")
     return getattr(getattr(aten, packet), kind or "default")
 
@@ -48,12 +49,13 @@ def is_float(x) -> bool:
 
 
 def session_of(*operands) -> Session:
-    return next(x.session for x in operands if is_secret(x))
+    """The session of the first secret among the operands, in lists too."""
+    return next(secrets_in(operands)).session
 
 
 def call(protocol, *operands):
     """Run a protocol on secret tensors and public arguments, in lists too; what it returns is secret tensors again."""
-    session = next(x for o in operands for x in (o if isinstance(o, (list, tuple)) else (o,)) if is_secret(x)).session
+    session = session_of(*operands)
     return _wrap(session.run(protocol, *(_unwrap(o) for o in operands)), session)
 
 
@@ -112,6 +114,7 @@ def unknown(x) -> torch.Tensor:
 
 
 def unit(x: SecretTensor) -> int:
+    """How many fraction bits its shares have: the session's, 0 for integers, more before a truncation."""
     return x.shared.shares[0].frac
 
 
@@ -132,6 +135,7 @@ def to_unit(x: SecretTensor, frac: int) -> SecretTensor:
 
 
 def fixed_point(x: SecretTensor) -> SecretTensor:
+    """In the session's unit: bits and integers become fixed-point numbers."""
     return to_unit(x, x.session.ring.frac)
 
 

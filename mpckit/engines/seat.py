@@ -116,9 +116,7 @@ def _throttled(tell: Callable[[int, int], None]) -> Callable[[int, int], None]:
 
 
 def _ledger_events(events: EventSender):
-    """A listener for the meter: tells the notebook what each layer has cost since the last event, and all of it so
-    far.
-    """
+    """A listener for the meter: tells the notebook what each layer, and all of it, has cost so far."""
     told, rounds_so_far = 0.0, 0
     where, new = None, {}
 

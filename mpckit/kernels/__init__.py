@@ -1,8 +1,8 @@
 """Kernels: integer work on tensors, defined once in plain torch and made fast per device.
 
 `@kernel` turns a reference body into a function that picks the body of its first tensor's device. A fast body lives
-in the module named after its device (`cpu`: numba, `cuda`: CuPy), loaded at the first call on that device, and
-equals the reference bit for bit (`tests/kernels` finds every kernel by itself and checks). Without a body for a
+in the module named after its device (here `cpu` and `meta`), loaded at the first call on that device, and equals
+the reference bit for bit (`tests/kernels` finds every kernel by itself and checks). Without a body for a
 device the reference runs, on meta tensors too.
 """
 
@@ -39,6 +39,7 @@ class Kernel:
 
 
 def kernel(reference) -> Kernel:
+    """Decorator: the decorated function defines a kernel of its name."""
     return Kernel(reference)
 
 
@@ -61,6 +62,7 @@ from .reference import (  # noqa: E402
     lookup,
     matmul,
     pack,
+    packed_bytes,
     select,
     to_planes,
     tree_node,
@@ -70,5 +72,5 @@ from .reference import (  # noqa: E402
 __all__ = [
     "KERNELS", "Kernel", "beaver", "conv", "dcf_eval", "dcf_gen", "digit_compare", "digit_tables", "dpf_all",
     "dpf_eval", "dpf_gen", "dpf_parity", "from_planes", "kernel", "keystream", "load", "lookup", "matmul", "pack",
-    "prg", "select", "to_planes", "tree_node", "unpack",
+    "packed_bytes", "prg", "select", "to_planes", "tree_node", "unpack",
 ]  # fmt: skip

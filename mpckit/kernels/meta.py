@@ -1,6 +1,4 @@
-"""Bodies for meta tensors, which a planner runs: the shape and dtype of the result, without the reference's many
-small steps.
-"""
+"""Bodies for meta tensors, which a planner runs: shape and dtype without the reference's many small steps."""
 
 import torch
 import torch.nn.functional as F

@@ -1,5 +1,6 @@
-"""The definitions: every kernel in plain torch, written to be read. Tensors are int64 words or bool bits unless
-said otherwise.
+"""The definitions: every kernel in plain torch, written to be read.
+
+Tensors are int64 words or bool bits unless said otherwise.
 """
 
 import numpy as np
@@ -23,8 +24,9 @@ def matmul(a, b):
 
 @kernel
 def conv(x, w, stride, padding, dilation, groups):
-    """Convolution modulo 2^64: x [N, C, L] or [N, C, H, W], w [O, C/groups, …]; one tuple entry per spatial
-    dimension.
+    """Convolution modulo 2^64: x [N, C, L] or [N, C, H, W], w [O, C/groups, …].
+
+    stride, padding and dilation are tuples with one entry per spatial dimension.
     """
     spatial = len(stride)
     x = F.pad(x, [p for p in reversed(padding) for _ in (0, 1)])
@@ -42,9 +44,7 @@ def conv(x, w, stride, padding, dilation, groups):
 
 @kernel
 def beaver(c, d, b, a, e, first):
-    """One party's share of the product of two masked values, elementwise: c + d·b + a·e, and d·e for the first
-    party alone.
-    """
+    """One party's share of a masked product, elementwise: c + d·b + a·e, and d·e for the first party alone."""
     return c + d * b + (a + d if first else a) * e
 
 
@@ -60,8 +60,9 @@ def select(x, x_hat, b_hat, s, rs):
 
 @kernel
 def to_planes(v, bits):
-    """Transpose bits: v [..., N] int64 or bool → [bits, ..., ceil(N / 64)]: bit j of word k of plane i is bit i of
-    v[64k + j].
+    """Transpose bits: v [..., N] int64 or bool → [bits, ..., ceil(N / 64)].
+
+    Bit j of word k of plane i is bit i of v[64k + j].
     """
     v = v.to(torch.int64)
     n = v.shape[-1]
@@ -82,8 +83,9 @@ def from_planes(planes, n):
 
 @kernel
 def pack(v, bits):
-    """The low `bits` of each element of v (int64 or bool), least significant first, as ceil(numel · bits / 8) bytes
-    for the wire.
+    """The low `bits` of each element of v (int64 or bool) as ceil(numel · bits / 8) bytes for the wire.
+
+    Least significant first.
     """
     place = torch.arange(bits, device=v.device)
     stream = ((v.to(torch.int64).reshape(-1, 1) >> place) & 1).reshape(-1)
@@ -91,10 +93,16 @@ def pack(v, bits):
     return (stream << torch.arange(8, device=v.device)).sum(-1).to(torch.uint8)
 
 
+def packed_bytes(n: int, bits: int) -> int:
+    """How many bytes `pack` makes of n elements."""
+    return -(-n * bits // 8)
+
+
 @kernel
 def unpack(data, bits, n):
-    """The inverse of `pack`: uint8 → n elements, int64 (signed representative modulo 2^bits), or bool where bits is
-    1.
+    """The inverse of `pack`: uint8 → n elements, bool where bits is 1, else int64.
+
+    An int64 element is the signed representative modulo 2^bits.
     """
     stream = ((data.to(torch.int64)[:, None] >> torch.arange(8, device=data.device)) & 1).reshape(-1)[: n * bits]
     v = (stream.reshape(n, bits) << torch.arange(bits, device=data.device)).sum(-1)
@@ -114,9 +122,9 @@ def digit_tables(planes):
 
 @kernel
 def digit_compare(planes, tables):
-    """Compare public digits v with dealt digits r: planes [4·D, T, W], tables [D, 16, W] shares of one-hot(r) → lt,
-    eq, each [D, T, W].
+    """Compare public digits v with dealt digits r, of which each party has a share of the one-hot code.
 
+    planes [4·D, T, W], tables [D, 16, W] → (less, equal), each [D, T, W].
     Shares of 1{v < r} and 1{v = r} by walking down a binary tree over the 16 entries: the parity of a one-hot half
     says whether r lies in it. This is prefix parity [Grotto] on a table small enough to be dealt whole, and for any
     number of parties.
@@ -136,9 +144,9 @@ def digit_compare(planes, tables):
 
 @kernel
 def tree_node(opened, dealt, radix, want, first):
-    """Share of a tree node: opened [I, …] masked inputs, dealt [I + M, …] masks and mask products (`tree.py`) →
-    [len(want), …].
+    """A share of what a node of the comparison tree gives (`tree.py`): [len(want), …].
 
+    opened [I, …] are the masked inputs, dealt [I + M, …] the masks and the products of masks.
     G comes without its linear term g_top.
     """
     out = []
@@ -176,8 +184,9 @@ def lookup(x_hat, hot, table):
 
 @kernel
 def keystream(key, first_block, blocks):
-    """AES-128 in counter mode (SP 800-38A): key uint8 [16] → int64 [2 · blocks], little-endian words; counter
-    big-endian 128 bit.
+    """AES-128 in counter mode (SP 800-38A): key uint8 [16] → int64 [2 · blocks].
+
+    Words are little-endian, the counter is a big-endian number of 128 bits.
     """
     if key.is_meta:
         return torch.empty(2 * blocks, dtype=torch.int64, device="meta")

@@ -16,9 +16,9 @@ WANT = ("g", "p", "gp")
 
 @functools.lru_cache
 def monomials(radix: int, want: str) -> tuple[int, tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
-    """(number of inputs, products that make G without g_top, products that make P); inputs are p_top … p_0, g_next
-    … g_0.
+    """(number of inputs, products that make G without g_top, products that make P).
 
+    The inputs are p_top … p_0, g_next … g_0.
     For want == "g" the lowest p takes no part and is left out.
     """
     ps = radix if "p" in want else radix - 1
@@ -38,8 +38,9 @@ def mask_products(radix: int, want: str) -> tuple[tuple[int, ...], ...]:
 
 @functools.lru_cache
 def terms(radix: int, want: str) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], ...]:
-    """For G and for P: the terms (row, opened inputs) with row -1 the public one, else a row of [masks; mask
-    products].
+    """For G and for P: the terms (row, opened inputs).
+
+    Row -1 is the public one; the others count in [masks; mask products].
     """
     inputs, for_g, for_p = monomials(radix, want)
     row = (

@@ -66,10 +66,7 @@ class Dealing(_Deal):
         return self._corrected(split(value, list(self.streams.values())[:-1]), value, False)
 
     def xor_share(self, value):
-        pieces = [
-            s.bits(value.shape) if value.dtype == torch.bool else s.words(value.shape)
-            for s in list(self.streams.values())[:-1]
-        ]
+        pieces = [_like(value, s) for s in list(self.streams.values())[:-1]]
         return self._corrected([*pieces, reduce(xor, pieces, value)], value, True)
 
     def _corrected(self, pieces, value, is_xor):
@@ -89,8 +86,9 @@ class MetaDealing(Dealing):
 
 
 class Expanding(_Deal):
-    """A party's reading: its own seed; values are meta; the last party takes corrections from `received` (bytes),
-    in order.
+    """A party's reading: its own seed, and values are meta.
+
+    The last party takes the corrections from `received` (bytes), in order.
     """
 
     def __init__(self, party, parties, seed, serial, received=None):
@@ -106,11 +104,10 @@ class Expanding(_Deal):
 
     def _take(self, value, is_xor):
         if not self.last:
-            stream = next(iter(self.streams.values()))
-            piece = stream.bits(value.shape) if value.dtype == torch.bool else stream.words(value.shape)
+            piece = _like(value, next(iter(self.streams.values())))
         else:
-            bits = 1 if value.dtype == torch.bool else 64
-            size = -(-value.numel() * bits // 8)
+            bits = _width(value)
+            size = kernels.packed_bytes(value.numel(), bits)
             piece = kernels.unpack(self.received[self.at : self.at + size], bits, value.numel()).view(value.shape)
             self.at += size
         return Dealt(value, [piece], is_xor)
@@ -120,18 +117,28 @@ class Expanding(_Deal):
         return torch.empty_like(pieces[0], device="meta")
 
 
+def _like(value, stream) -> torch.Tensor:
+    """A uniform piece of the shape and kind of `value`: bits for bool, words for int64."""
+    return stream.bits(value.shape) if value.dtype == torch.bool else stream.words(value.shape)
+
+
+def _width(piece) -> int:
+    return 1 if piece.dtype == torch.bool else 64
+
+
 def pieces_of(handles, parties) -> list[tuple]:
     """For each of `parties` (the hosts of the handles' pieces, in order): its tuple of shares."""
     return [tuple((BShare if h.xor else AShare)(h.pieces[i], p) for h in handles) for i, p in enumerate(parties)]
 
 
 def correction_bytes(corrections) -> int:
-    return sum(-(-c.numel() // 8) if c.dtype == torch.bool else 8 * c.numel() for c in corrections)
+    """What `pack_corrections` gives, in bytes."""
+    return sum(kernels.packed_bytes(c.numel(), _width(c)) for c in corrections)
 
 
 def pack_corrections(corrections) -> torch.Tensor:
     """uint8, as `Expanding` reads them back."""
-    packed = [kernels.pack(c, 1 if c.dtype == torch.bool else 64) for c in corrections]
+    packed = [kernels.pack(c, _width(c)) for c in corrections]
     return torch.cat(packed) if packed else torch.empty(0, dtype=torch.uint8)
 
 
@@ -143,6 +150,8 @@ _KINDS = {
 
 
 def to_json(correlation) -> str:
+    """A correlation as text, which `from_json` reads back."""
+
     def plain(v):
         if dataclasses.is_dataclass(v):
             return {"type": type(v).__name__, **{f.name: plain(getattr(v, f.name)) for f in dataclasses.fields(v)}}

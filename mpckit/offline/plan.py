@@ -19,8 +19,11 @@ PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 @dataclass(frozen=True)
 class Plan:
-    """`draws`: the dealer's shopping list, in order; `report`: rounds and bytes, exact; `stopped`: why planning
-    ended early, if it did.
+    """What a program will need.
+
+    draws    the dealer's shopping list, in order
+    report   rounds and bytes, exact
+    stopped  why planning ended early, if it did
     """
 
     draws: tuple
@@ -33,8 +36,9 @@ class Plan:
 
 
 def plan(program, *args, parties: int = 2, **options) -> Plan:
-    """Dry run of `program(*args)`; tensors and modules among the arguments count by their shapes only. `options` as
-    for `Session`.
+    """Dry run of `program(*args)`; of tensors and modules among the arguments only the shapes count.
+
+    `options` as for `Session`.
     """
     options.pop("insecure_seed", None)
     session = Session(parties, meta=True, **options)

@@ -1,14 +1,15 @@
-"""Where a session's pieces come from: a dealer in this process (simulator), a dealer's engine, or nowhere
-(planning).
-"""
+"""Where a session's pieces come from: a dealer in this process, a dealer's engine, or nowhere (planning)."""
 
-from .dealer import Dealing, Expanding, MetaDealing, correction_bytes, pack_corrections, pieces_of, to_json
+import torch
+
+from .dealer import Dealing, Expanding, MetaDealing, correction_bytes, from_json, pack_corrections, pieces_of, to_json
 from .store import ReuseError
 
 
 class LocalDealer:
-    """Deals for all parties in this process. `sent` counts the corrections that a real dealer would send to the
-    last party.
+    """Deals for all parties in this process.
+
+    `sent` counts the bytes of corrections that a real dealer would send to the last party.
     """
 
     reading = Dealing
@@ -25,12 +26,15 @@ class LocalDealer:
 
 
 class Planner(LocalDealer):
+    """Deals shapes only."""
+
     reading = MetaDealing
 
 
 class RemoteDealer:
-    """One party's side of a dealer's engine: all parties expand their own seed, and the last one asks for its
-    corrections.
+    """One party's side of a dealer's engine: it expands its own seed.
+
+    The last party also asks for its corrections; `sent` counts their bytes.
     """
 
     def __init__(self, party: int, parties: int, seed: bytes, client):
@@ -65,11 +69,9 @@ class DealerService:
         return {}, self.corrections(request["serial"], request["correlation"])
 
     def corrections(self, serial: int, text: str):
-        from .dealer import from_json
-
-        if (
-            serial < self.next
-        ):  # the corrections of two correlations under one serial would reveal the other parties' pieces
+        """The last party's pieces of the correlation in `text`, packed (uint8). Raises ReuseError for an old serial."""
+        # The corrections of two correlations under one serial would reveal the other parties' pieces.
+        if serial < self.next:
             raise ReuseError(f"draw {serial} has been dealt already; the next is {self.next}")
         self.next = serial + 1
         d = Dealing(dict(sorted(self.seeds.items())), serial)
@@ -78,6 +80,4 @@ class DealerService:
 
 
 def _as_tensor(data):
-    import torch
-
     return torch.frombuffer(data, dtype=torch.uint8) if len(data) else torch.empty(0, dtype=torch.uint8)

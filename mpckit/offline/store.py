@@ -11,6 +11,8 @@ class ReuseError(RuntimeError):
 
 
 class Store:
+    """Pieces by correlation, and the numbers of the masks in use; `len(store)` counts pieces that are left."""
+
     def __init__(self):
         self._ready: dict = {}
         self._numbers: set[int] = set()  # persistent masks that have met their value

@@ -1,5 +1,6 @@
-"""Arithmetic on additive shares: inputs, products, truncation. Sums and everything else linear are local
-(`share.py`).
+"""Arithmetic on additive shares: inputs, products, truncation.
+
+Sums and everything else linear are local (`share.py`).
 """
 
 import torch
@@ -58,8 +59,7 @@ class Fixed:
 
 
 def fix(x: AShare, number: int) -> Protocol[AShare]:
-    """x under the persistent mask `number`, for a value that meets many others: every later product opens the other
-    factor only.
+    """x under the persistent mask `number`: every later product with it opens the other factor only.
 
     A mask is bound to one immutable value; a second one would reveal the difference of both, and raises ReuseError.
     Price: 1 · w
@@ -125,13 +125,13 @@ def conv(x: AShare, w: AShare, stride, padding, dilation, groups) -> Protocol[AS
 
 
 def truncate(x: AShare, by: int, mode: str = "stochastic") -> Protocol[AShare]:
-    """x >> by: drops `by` fraction bits; in the exact and the stochastic mode right for all |x| < 2^(w-2).
+    """x >> by: drops `by` fraction bits. Domain of the stochastic and the exact mode: |x| < 2^(w-2).
 
-    "stochastic": floor or floor + 1, right on average, since one borrow out of the low bits is left out. The
-    rounding coin is tied
-    to the opened mask, so this is not the ideal functionality as usually written [LDH+23].   "exact": floor.
-    "local": two parties shift their own pieces, no message; wrong by 2^(w-by) with probability about |x| / 2^w. A
-    lesson.   [MZ17]
+    "stochastic"  floor or floor + 1, right on average, since the borrow out of the low bits is left out. The coin is
+                  tied to the opened value, so this is not the ideal functionality as usually written.   [LDH+23]
+    "exact"       floor
+    "local"       two parties shift their own pieces, no message; wrong by 2^(w-by) with probability about |x| / 2^w:
+                  a lesson.   [MZ17]
     Price: 1 · w
     Price (exact): 2 + levels(k) · w + node_bits(k) + 1
     Price (local): 0 · 0
@@ -153,8 +153,9 @@ def truncate(x: AShare, by: int, mode: str = "stochastic") -> Protocol[AShare]:
 
 
 def masked_high(x_hat, bits: int, by: int):
-    """Of an opened x + r: (the bits from `by` up, as non-negative integers; 1 where the top bit is clear: only then
-    can r's have wrapped).
+    """Of an opened x + r: (the bits from `by` up, 1 where the top bit is clear).
+
+    The bits are a non-negative integer. Only where the top bit is clear can x + r have wrapped.
     """
     low = x_hat if bits == 64 else x_hat & ((1 << bits) - 1)
     return lsr(low, by), 1 - (lsr(low, bits - 1) & 1)

@@ -2,7 +2,7 @@
 
 A comparison opens x + r once. The dealer knows r and has shared a one-hot table of each of its 4-bit digits, so
 that every party looks up "less" and "equal" of all digits without a word; a tree of radix 4 joins them, four digits
-to one in a round: a 64-bit comparison costs 3 rounds and 12.5 bytes. (Adding the parties' pieces bit by bit takes 7
+to one in a round: a 64-bit comparison costs 3 rounds and 12.25 bytes. (Adding the parties' pieces bit by bit takes 7
 rounds and 30 bytes.)
 """
 
@@ -85,9 +85,9 @@ def a2b(x: AShare) -> Protocol[BShare]:
 
 
 def b2a(b: BShare, ring: Ring) -> Protocol[AShare]:
-    """Xor → additive shares: a bit as integer 0 or 1, a word of w bits as a signed integer; `ring` is the result's.
-    [RW19]
+    """Xor → additive shares: a bit as integer 0 or 1, a word of w bits as a signed integer.   [RW19]
 
+    `ring` is the result's.
     Price: 1 · b
     """
     if b.bits > 1:
@@ -101,9 +101,9 @@ def b2a(b: BShare, ring: Ring) -> Protocol[AShare]:
 
 
 def bits_of(b: BShare, ring: Ring) -> Protocol[AShare]:
-    """The bits of xor-shared words as additive 0 or 1, least significant first: [*shape] → [*shape, bits]. A
-    weighted sum of them is local.
+    """The bits of xor-shared words as additive 0 or 1, least significant first: [*shape] → [*shape, bits].
 
+    A weighted sum of them is local.
     Price: 1 · 1
     """
     m, m_bits = yield Draw(WordBits(tuple(b.shape), b.bits))
@@ -121,9 +121,9 @@ def _unflip(b_hat, s: AShare, ring: Ring) -> AShare:
 
 
 def at_least(x: AShare, thresholds=(0,)) -> Protocol[BShare]:
-    """1{x ≥ c} for public ring integers c, all from one opening of x: bool [len(thresholds), *shape]. Domain: |x -
-    c| < 2^(w-1).
+    """1{x ≥ c} for public ring integers c, from one opening of x: bool [len(thresholds), *shape].
 
+    Domain: |x - c| < 2^(w-1).
     Price: 1 + levels(w - 1) · w / t + node_bits(w - 1)   [Grotto, SIGMA]
     """
     r, tables, top = yield Draw(Compare(tuple(x.shape), x.bits))
@@ -132,8 +132,7 @@ def at_least(x: AShare, thresholds=(0,)) -> Protocol[BShare]:
 
 
 def at_least_opened(x_hat, thresholds, bits: int, tables: BShare, top: BShare) -> Protocol[BShare]:
-    """As `at_least`, where x + r is already public (one opened x̂ may serve several gates that one Draw dealt
-    together).
+    """As `at_least`, where x + r is already public: one x̂ may serve several gates that one Draw dealt together.
 
     x - c = (x̂ - c) - r, so its sign is msb(x̂ - c) ⊕ msb(r) ⊕ [low bits of x̂ - c < low bits of r].
     Price: levels(w - 1) · node_bits(w - 1)
@@ -155,9 +154,9 @@ def low_borrow(y, tables: BShare, bits: int) -> Protocol[BShare]:
 
 
 def tree_reduce(g: BShare, p: BShare, want: str) -> Protocol[BShare]:
-    """Join k/4 digits [D, …] (least significant first): "g" gives 1{x < r} over all of them, "p" equality.
-    (`kernels/tree.py`)
+    """Join the k/4 digits [D, …] of a comparison, least significant first (`kernels/tree.py`).
 
+    "g" gives 1{x < r} over all of them, "p" equality.
     Price (g): levels(k) · 64 * node_bits(k)
     Price (p): levels(k) · 64 * equal_bits(k)
     """
@@ -169,9 +168,8 @@ def tree_reduce(g: BShare, p: BShare, want: str) -> Protocol[BShare]:
         fill = (groups * radix - count, *p.shape[1:])
         p = torch.cat((p.data, torch.full(fill, -1 if p.first else 0, dtype=torch.int64, device=p.data.device)))
         g = g.like(torch.cat((g.data, g.data.new_zeros(fill))))
-        ps, gs = (
-            v.unflatten(0, (groups, radix)).flip(1).movedim(1, 0) for v in (p, g.data)
-        )  # [radix, groups, …], top first
+        # [radix, groups, …], top first
+        ps, gs = (v.unflatten(0, (groups, radix)).flip(1).movedim(1, 0) for v in (p, g.data))
         inputs = torch.cat([ps if "p" in now else ps[:-1]] + ([gs[1:]] if "g" in now else []))
         a, products = yield Draw(Node(radix, now, tuple(inputs.shape[1:])))
         opened = yield Open(g.like(inputs) ^ a)

@@ -298,21 +298,14 @@ def _rsqrt(unit, bits):
 
 @cache
 def _power(exponent, unit, bits):
-    end = 2.0 ** (
-        (bits - 3 - unit) / abs(exponent)
-    )  # from here on, or up to its inverse, x^exponent does not fit the ring
-    whole, largest = 2.0 ** (bits - 2 - unit), 2.0 ** (bits - 3 - unit)
+    def f(x):
+        return x**exponent
+
+    end = 2.0 ** ((bits - 3 - unit) / abs(exponent))  # from here on, or up to its inverse, x^exponent does not fit
+    whole, largest, of_smallest = 2.0 ** (bits - 2 - unit), 2.0 ** (bits - 3 - unit), 2.0 ** (-unit * exponent)
     if exponent > 0:
-        return _wide(
-            lambda x: x**exponent,
-            unit,
-            unit,
-            min(end, whole),
-            right=largest if end < whole else None,
-            left=2.0 ** (-unit * exponent),
-        )
+        right = largest if end < whole else None
+        return _wide(f, unit, unit, min(end, whole), right=right, left=of_smallest)
     if 1 / end <= 2.0**-unit:
-        return _wide(lambda x: x**exponent, unit, unit, whole, left=2.0 ** (-unit * exponent))
-    return fit(
-        lambda x: x**exponent, unit, unit, 1 / end, whole, relative=2.2e-4, absolute=2 * 2.0**-unit, left=largest
-    )
+        return _wide(f, unit, unit, whole, left=of_smallest)
+    return fit(f, unit, unit, 1 / end, whole, relative=2.2e-4, absolute=2 * 2.0**-unit, left=largest)

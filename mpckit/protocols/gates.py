@@ -1,6 +1,4 @@
-"""Gates of the n-party bit suite: from a comparison to ReLU, maxima and tables. Shares in, shares out, any number
-of parties.
-"""
+"""Gates of the n-party bit suite: from a comparison to ReLU, maxima and tables. Shares in, shares out."""
 
 import torch
 
@@ -97,11 +95,10 @@ def _append(x, rest):
 
 
 def lut(x: AShare, table: torch.Tensor, width: int = 64) -> Protocol[BShare]:
-    """table[x mod 2^k] for a public table of 2^k words of `width` bits, k ≤ 10; xor shares of the word (`b2a`
-    brings it home).
+    """table[x mod 2^k] for a public table of 2^k words of `width` bits, k ≤ 10, as xor shares.
 
-    The dealer shares the one-hot *bits* of r, not a rotated table of words: 2^k bits a look-up where that takes 64
-    · 2^k.
+    `b2a` brings the word home.
+    The dealer shares the one-hot *bits* of r: 2^k bits a look-up, where a rotated table of words takes 64 · 2^k.
     Price: 1 · k
     """
     k = table.numel().bit_length() - 1
@@ -112,9 +109,9 @@ def lut(x: AShare, table: torch.Tensor, width: int = 64) -> Protocol[BShare]:
 
 
 def split_lut(x: AShare, by: int, table: torch.Tensor, width: int) -> Protocol[tuple[BShare, AShare]]:
-    """Cut |x| < 2^(w-2) into i = x >> by (floor or floor + 1, as stochastic truncation) and the rest: (table[i mod
-    2^k], x - i·2^by).
+    """(table[i mod 2^k], x - i·2^by) for i = x >> by and |x| < 2^(w-2).
 
+    i is rounded down or up, as in stochastic truncation.
     Price: 1 · w
     """
     k = table.numel().bit_length() - 1

@@ -94,16 +94,8 @@ def _inverse_deviation(n, shift, eps, unit, bits):
     def f(squares):
         return (squares.clamp(min=2.0**-unit) * (4.0**shift / n) + eps).rsqrt()
 
-    return fit(
-        f,
-        unit,
-        out,
-        0,
-        2.0 ** (bits - 2 - unit),
-        relative=1.5e-4,
-        absolute=2.0 ** (2 - out),
-        left=eps**-0.5 if eps else 2.0 ** (unit / 2),
-    )
+    left = eps**-0.5 if eps else 2.0 ** (unit / 2)
+    return fit(f, unit, out, 0, 2.0 ** (bits - 2 - unit), relative=1.5e-4, absolute=2.0 ** (2 - out), left=left)
 
 
 # ---- softmax -------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ def line(mpc: Suite, x: AShare, piece: Piece, out: int) -> Protocol[tuple[AShare
 
 
 def from_bits(bits):
+    """The numbers with these bits, least significant first: int64 [..., k] → [...]; linear, so of shares too."""
     return (bits << torch.arange(bits.shape[-1], device=bits.device)).sum(-1)
 
 

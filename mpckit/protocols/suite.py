@@ -1,6 +1,4 @@
-"""What a family of protocols must offer (the abstract dozen), so that `functions.py` can derive the rest for all of
-them.
-"""
+"""What a family of protocols must offer, so that `functions.py` can derive the rest for all of them."""
 
 from abc import ABC, abstractmethod
 
@@ -9,8 +7,10 @@ from . import arithmetic
 
 
 class Suite(ABC):
-    """A family of protocols under one name. All methods are protocols: call them with `yield from`, or with
-    `session.run`.
+    """A family of protocols under one name.
+
+    All methods are protocols: call them with `yield from`, or with `session.run`. `truncation` is "stochastic", "exact"
+    or (two parties) "local"; ValueError otherwise.
     """
 
     name: str
@@ -47,7 +47,8 @@ class Suite(ABC):
         """b · x for a secret bit, with broadcasting: several bits may select from one x, which is opened once."""
 
     @abstractmethod
-    def and_(self, x: BShare, y: BShare) -> BShare: ...
+    def and_(self, x: BShare, y: BShare) -> BShare:
+        """x & y with broadcasting, on bits or on words."""
 
     @abstractmethod
     def b2a(self, b: BShare, ring) -> AShare:
@@ -58,15 +59,16 @@ class Suite(ABC):
         """Words [*shape] → their bits as ring elements [*shape, bits]."""
 
     @abstractmethod
-    def maximum(self, x: AShare, y: AShare) -> AShare: ...
+    def maximum(self, x: AShare, y: AShare) -> AShare:
+        """The larger of both, elementwise."""
 
     @abstractmethod
     def reduce_max(self, x: AShare) -> AShare:
-        """Over the last dimension."""
+        """The maximum over the last dimension: [*shape, k] → shape."""
 
     @abstractmethod
     def argmax(self, x: AShare) -> tuple[AShare, AShare]:
-        """(maximum, index) over the last dimension."""
+        """(maximum, index) over the last dimension; the index is an integer of unit 0."""
 
     @abstractmethod
     def split_lut(self, x: AShare, by: int, table, width: int) -> tuple[BShare, AShare]:

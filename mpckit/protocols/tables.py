@@ -120,10 +120,8 @@ def _attempt(g, tolerance, low, end, by, entries, mirror):
         truth = g(window)
         allowed = tolerance(truth)
         least = log2(float(allowed.min()))
-        unit, frac = (
-            max(0, floor(least) - 3),
-            max(1, by + 2 - floor(least)),
-        )  # roundings of 1/16 and 1/4 of what is allowed at most
+        # Their roundings are at most 1/16 and 1/4 of what is allowed.
+        unit, frac = max(0, floor(least) - 3), max(1, by + 2 - floor(least))
         value, slope = torch.round(value / 2.0**unit).long(), torch.round(slope * 2.0**frac).long()
         line = value * 2.0**unit + slope * 2.0**-frac * (window - (nodes << by))
         bad = ((line - truth).abs() > allowed).any(0)

@@ -18,9 +18,7 @@ class Link:
     bandwidth: float
 
     def seconds(self, rounds: int, sent: int, compute: float = 0.0) -> float:
-        """Virtual time: both directions of a round go at the same time, so a round waits half a round trip, then
-        the bytes drain.
-        """
+        """Virtual time: both directions of a round go at once, so it waits half a round trip, then the bytes drain."""
         return compute + rounds * self.rtt / 2 + sent / self.bandwidth
 
 
@@ -30,8 +28,9 @@ WAN = Link("WAN", rtt=60e-3, bandwidth=305e6 / 8)
 
 @dataclass
 class Entry:
-    """One line of the ledger: everything one operator of one layer has cost in one phase. `sent` and `compute` are
-    per party here.
+    """One line of the ledger: all that one operator of one layer has cost in one phase.
+
+    `sent` is bytes by party hosted here, `compute` seconds.
     """
 
     rounds: int = 0

@@ -26,20 +26,15 @@ class Line:
 
     def __add__(self, other: "Line") -> "Line":
         sent = {p: self.by_party.get(p, 0) + other.by_party.get(p, 0) for p in self.by_party | other.by_party}
-        return Line(
-            self.phase,
-            self.path,
-            self.calls + other.calls,
-            self.rounds + other.rounds,
-            sent,
-            self.compute + other.compute,
-        )
+        calls, rounds = self.calls + other.calls, self.rounds + other.rounds
+        return Line(self.phase, self.path, calls, rounds, sent, self.compute + other.compute)
 
 
 @dataclass(frozen=True)
 class Report:
-    """Rounds, bytes and seconds of a run. Bytes are those of one party (the one that sends most); `offline_bytes`
-    is what the dealer sent.
+    """Rounds, bytes and seconds of a run.
+
+    Bytes are those of one party (the one that sends most); `offline_bytes` is what the dealer sent.
     """
 
     parties: int
@@ -80,9 +75,7 @@ class Report:
         return self.total(phase).compute
 
     def seconds(self, link: Link | None = None, phase: str = "online") -> float:
-        """Predicted by the virtual clock: compute of the slowest party, latency, bytes over bandwidth; nothing
-        sleeps.
-        """
+        """Predicted by the virtual clock: compute of the slowest party, latency, bytes over bandwidth."""
         return (link or self.link).seconds(self.rounds(phase), self.sent(phase), self.compute(phase))
 
     def by_layer(self, phase: str = "online") -> dict[str, Line]:
@@ -115,16 +108,8 @@ class Report:
             for line in self.lines:
                 if line.phase == phase and (line.rounds or line.compute > 1e-4):
                     times = [duration(link.seconds(line.rounds, line.sent, line.compute)) for link in links]
-                    rows.append(
-                        (
-                            f"  {line.path}",
-                            str(line.calls),
-                            str(line.rounds),
-                            size(line.sent),
-                            duration(line.compute),
-                            *times,
-                        )
-                    )
+                    cells = str(line.calls), str(line.rounds), size(line.sent), duration(line.compute)
+                    rows.append((f"  {line.path}", *cells, *times))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         text = [f"{self.parties} parties · suite {self.suite} · {self.truncation} truncation · per party and its peers"]
         for row in rows:

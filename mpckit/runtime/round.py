@@ -5,14 +5,16 @@ The simulator and the engines share this text, so that a transcript is the same 
 
 import hashlib
 
+import numpy as np
 import torch
 
 from .. import kernels
 from ..ask import Draw, Open, Round
 from ..share import BShare, join
+from .peer import HEADER
 from .sockets import DivergenceError
 
-HEADER_BYTES = 24
+HEADER_BYTES = HEADER.size
 
 
 def items(ask) -> list:
@@ -20,13 +22,8 @@ def items(ask) -> list:
     return list(ask.asks) if isinstance(ask, Round) else [ask]
 
 
-def share_bytes(share) -> int:
-    bits = share.bits
-    return -(-share.data.numel() * bits // 8)
-
-
-def message_shape(ask, me: int, peer: int, parties: int) -> list[tuple]:
-    """The tensors that `me` sends `peer` in this round: (what, shape, bits) each."""
+def message_shape(ask, peer: int) -> list[tuple]:
+    """The tensors that go to `peer` in this round: (what, shape, bits) each."""
     out = []
     for item in items(ask):
         if isinstance(item, Open):
@@ -38,7 +35,7 @@ def message_shape(ask, me: int, peer: int, parties: int) -> list[tuple]:
 
 
 def expected_shape(ask, me: int, peer: int) -> list[tuple]:
-    """The tensors that `me` expects from `peer`."""
+    """The tensors that `me` expects from `peer`, as `message_shape` has them there."""
     out = []
     for item in items(ask):
         if isinstance(item, Open):
@@ -50,7 +47,8 @@ def expected_shape(ask, me: int, peer: int) -> list[tuple]:
 
 
 def length(shape: list[tuple]) -> int:
-    return sum(-(-torch.Size(s).numel() * bits // 8) for _, s, bits in shape)
+    """Bytes of a message with these tensors, each packed by itself."""
+    return sum(kernels.packed_bytes(torch.Size(s).numel(), bits) for _, s, bits in shape)
 
 
 def digest(what) -> int:
@@ -58,7 +56,7 @@ def digest(what) -> int:
     return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=8).digest(), "little")
 
 
-def payload(ask, peer: int) -> bytes:
+def payload(ask, peer: int) -> bytes | np.ndarray:
     """What goes to `peer`, tensor by tensor, packed to the width of its ring."""
     parts = []
     for item in items(ask):
@@ -78,7 +76,7 @@ def answers(ask, me: int, received: dict) -> list:
 
     def take(peer, shape, bits):
         count = torch.Size(shape).numel()
-        size = -(-count * bits // 8)
+        size = kernels.packed_bytes(count, bits)
         data = torch.from_numpy(received[peer][at[peer] : at[peer] + size])
         at[peer] += size
         return kernels.unpack(data, bits, count).view(shape)
@@ -99,15 +97,16 @@ def answers(ask, me: int, received: dict) -> list:
 
 
 def agree(asks: list, here: list[int], step: int) -> None:
-    """Where all parties are in this process: raise DivergenceError, as a wire would, unless what they say fits
-    together.
+    """Where all parties are in this process: raise DivergenceError unless what they say fits together.
+
+    `asks` and `here` (party numbers) run in parallel; a wire finds the same by digests.
     """
     first = asks[0]
     if isinstance(first, Draw):
         fits = all(isinstance(a, Draw) and a.correlation == first.correlation for a in asks[1:])
     else:
         fits = all(type(a) is type(first) for a in asks) and all(
-            message_shape(a, p, q, len(here)) == expected_shape(b, q, p)
+            message_shape(a, q) == expected_shape(b, q, p)
             for p, a in zip(here, asks) for q, b in zip(here, asks) if p != q
         )  # fmt: skip
     if not fits:
@@ -115,6 +114,7 @@ def agree(asks: list, here: list[int], step: int) -> None:
 
 
 def diverged(positions: dict[int, str]):
+    """Raise DivergenceError from {party: where it is in its program}."""
     where = "; ".join(f"party {p} is {said}" for p, said in positions.items())
     raise DivergenceError(f"the parties do not run the same program: {where}", positions)
 
@@ -142,6 +142,7 @@ def unknown(item: Open):
 
 
 def describe(ask) -> str:
+    """What is said, for an error message: "Open(ring[3, 4])"."""
     if isinstance(ask, Draw):
         return f"Draw({ask.correlation})"
     parts = []

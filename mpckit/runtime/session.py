@@ -46,12 +46,15 @@ class Shared(NamedTuple):
 class Session:
     """Hosts `here`, some of `parties` (default: all of them).
 
-    ring        Z_{2^bits} and the unit of fresh secrets           link         for the times in the report
-    truncation  "stochastic", "exact" or (two parties) "local"     insecure_seed  one seed for all: tests and
-    transcripts only
-    wire        joins a hosted party to the others (engines)       dealer       client of a dealer's engine;
-    default: deal here
-    record      keep a transcript: (sender, receiver, bytes)       meta         shapes only, for `plan`
+    wire           joins a hosted party to the others (engines)
+    dealer         the line to a dealer's engine; default: deal here
+    ring           Z_{2^bits} and the unit of fresh secrets
+    suite          the family of protocols; default: `BitSuite(truncation)`
+    link           for the times in the report
+    truncation     "stochastic", "exact" or (two parties) "local"
+    insecure_seed  one seed for all parties, for tests and transcripts only
+    record         keep a transcript: (sender, receiver, bytes)
+    meta           shapes only, for `plan`
     """
 
     def __init__(
@@ -95,8 +98,9 @@ class Session:
     # ---- secrets ---------------------------------------------------------------------------------
 
     def share(self, value, owner: int, ring: Ring | None = None) -> Shared:
-        """Encode numbers that `owner` knows and share them. Where the owner is not hosted here, `value` is a meta
-        tensor.
+        """Encode numbers that `owner` knows and share them; `value` is a meta tensor where the owner is not hosted.
+
+        Raises ValueError for an owner who is no party or holds no values, RangeError for what does not fit the ring.
         """
         return self.share_all([value], owner, ring)[0]
 
@@ -131,9 +135,7 @@ class Session:
         return next((v for v in values if not v.is_meta), values[0])
 
     def publish(self, value, owner: int):
-        """Integers or bits that `owner` knows, sent to everyone in clear: public structure of a model, a causal
-        mask say.
-        """
+        """Integers or bits that `owner` knows, sent to everyone in clear: a model's causal mask, say."""
 
         def send(me):
             if me != owner:
@@ -154,8 +156,9 @@ class Session:
     # ---- running ---------------------------------------------------------------------------------
 
     def run(self, protocol, *args):
-        """Run `protocol(*args)` for every hosted party; `Shared` arguments, in lists too, become that party's
-        shares.
+        """Run `protocol(*args)` for every hosted party.
+
+        `Shared` arguments, in lists too, become that party's shares.
         """
         return self._drive([protocol(*(_pick(a, i) for a in args)) for i in range(len(self.here))])
 
@@ -209,9 +212,7 @@ class Session:
         return pieces
 
     def prepare(self, draws, progress=lambda done, total: None):
-        """The offline phase: have the listed correlations dealt, in order. `progress(done, total)` is called along
-        the way.
-        """
+        """The offline phase: have the listed correlations dealt, in order, and report `progress(done, total)`."""
         self._planned = True
         draws = list(draws)
         for k, correlation in enumerate(draws):
@@ -223,7 +224,7 @@ class Session:
         if self.wire is None:
             sent = {}
             for party, ask in zip(self.here, asks):
-                shapes = [rounds.message_shape(ask, party, q, self.parties) for q in range(self.parties) if q != party]
+                shapes = [rounds.message_shape(ask, q) for q in range(self.parties) if q != party]
                 sent[party] = sum(map(rounds.length, shapes)) + peers * rounds.HEADER_BYTES
             if self.transcript is not None:
                 for party, ask in zip(self.here, asks):
@@ -243,7 +244,7 @@ class Session:
         out, expect = {}, {}
         for q in range(self.parties):
             if q != me:
-                shape, coming = rounds.message_shape(ask, me, q, self.parties), rounds.expected_shape(ask, me, q)
+                shape, coming = rounds.message_shape(ask, q), rounds.expected_shape(ask, me, q)
                 out[q] = Outgoing(rounds.digest((self._drawn_since, shape)), rounds.payload(ask, q))
                 expect[q] = Expected(rounds.digest((self._drawn_since, coming)), rounds.length(coming))
                 if self.transcript is not None:

@@ -17,8 +17,9 @@ import numpy as np
 from .peer import HEADER, LONGEST_ABORT, Peer, Word
 from .sockets import DivergenceError, Listener, PeerError, WireError, dial, listen
 
-__all__ = ["HEADER", "DivergenceError", "Expected", "Outgoing", "PeerError", "TCPWire", "Wire", "WireError", "Word"]
-__all__ += ["listen"]
+__all__ = [
+    "HEADER", "DivergenceError", "Expected", "Outgoing", "PeerError", "TCPWire", "Wire", "WireError", "Word", "listen",
+]  # fmt: skip
 
 SMALL = 64 << 10  # bytes up to which a frame surely fits the socket's buffer, so that sending it cannot block
 LONGEST_REASON = 1000  # characters
@@ -211,10 +212,7 @@ class TCPWire(Wire):
         at, (fit, size) = self._at, self._at.expect[peer.party]
         if word == Word.ABORT:
             raise _Told(peer.read_abort(length))
-        theirs, ours = (
-            (sender, step, word, digest, length),
-            (peer.party, at.step, at.word, fit, size),
-        )
+        theirs, ours = (sender, step, word, digest, length), (peer.party, at.step, at.word, fit, size)
         if theirs != ours:
             names = ("sender", "step", "word", "shapes", "length")
             differs = ", ".join(name for name, a, b in zip(names, theirs, ours, strict=True) if a != b)
