@@ -83,10 +83,12 @@ class EventListener:
         return self._token
 
     def _listen(self):
-        while not self._closing.is_set():
+        while True:
             try:
                 parts = self._socket.recv_multipart()
             except zmq.Again:
+                if self._closing.is_set():  # only now: what was under way has been heard
+                    break
                 continue
             if len(parts) != 2 or not hmac.compare_digest(parts[0], self._token):
                 self.refused += 1
@@ -101,6 +103,6 @@ class EventListener:
         self._socket.close()
 
     def close(self):
-        """Stop listening."""
+        """Stop listening, once nothing more comes."""
         self._closing.set()
         self._thread.join(2)
