@@ -170,7 +170,7 @@ def from_json(text: str):
 
     try:
         correlation = build(json.loads(text))
-    except (KeyError, TypeError) as error:  # an unknown kind; fields that it does not have
+    except (KeyError, TypeError, RecursionError) as error:  # an unknown kind; fields that it does not have
         raise ValueError(f"not a correlation: {text[:200]}") from error
     if not isinstance(correlation, correlations.Correlation):
         raise ValueError(f"not a correlation: {text[:200]}")

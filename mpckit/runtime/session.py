@@ -113,6 +113,7 @@ class Session:
     def _input(self, value, owner: int, ring: Ring) -> list:
         if not 0 <= owner < self.parties:
             raise ValueError(f"owner {owner} is none of the parties 0 to {self.parties - 1}")
+        value = torch.as_tensor(value)
         mine = owner in self.here and not self.meta
         if mine and value.is_meta:
             raise ValueError(

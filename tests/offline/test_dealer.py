@@ -259,6 +259,8 @@ def test_text_and_back(correlation):
         '{"type": "ABC"}',
         '{"type": "lsr"}',
         '{"type": "Triple", "op": {"type": "eval"}, "x": [1], "y": [1]}',
+        '{"type": "Triple", "op": {"type": "Bilinear", "kind": "load"}, "x": [1], "y": [1]}',
+        "[" * 100_000 + "]" * 100_000,
     ],
 )
 def test_anything_else_is_refused(text):

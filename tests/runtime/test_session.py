@@ -391,6 +391,11 @@ def test_arguments_in_lists_and_tuples_become_each_partys_share():
     assert session.open(session.run(program, [x, y], {"plain": Seven()})).tolist() == [0, 1, 4]
 
 
+def test_a_plain_number_is_shared_as_a_tensor():
+    session = Session(2)
+    assert session.ring.decode(session.open(session.share(-3.25, 0))) == -3.25
+
+
 def test_parties_that_are_apart_need_a_dealer():
     with pytest.raises(ValueError, match="need a dealer"):
         Session(2, here=(0,), wire=object())
