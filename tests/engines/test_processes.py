@@ -138,6 +138,7 @@ def test_ctrl_c_ends_the_run_everywhere_and_the_next_one_works(team):
             speak(seat, b"")  # waits in a socket
         time.sleep(60)  # waits elsewhere
 
+    team.wired(lambda seat: 1)  # all have loaded what they need
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
