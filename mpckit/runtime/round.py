@@ -24,25 +24,23 @@ def items(ask) -> list:
 
 def message_shape(ask, peer: int) -> list[tuple]:
     """The tensors that go to `peer` in this round: (what, shape, bits) each."""
-    out = []
-    for item in items(ask):
-        if isinstance(item, Open):
-            if item.to is None or item.to == peer:
-                out += [(type(s).__name__, tuple(s.shape), s.bits) for s in item.shares]
-        elif peer in item.outbox:
-            out.append(("Send", tuple(item.outbox[peer].shape), 64))
-    return out
+    return _shapes(ask, peer, lambda send: send.outbox[peer].shape if peer in send.outbox else None)
 
 
 def expected_shape(ask, me: int, peer: int) -> list[tuple]:
     """The tensors that `me` expects from `peer`, as `message_shape` has them there."""
+    return _shapes(ask, me, lambda send: send.expect.get(peer))
+
+
+def _shapes(ask, learner: int, sent) -> list[tuple]:
+    """What `learner` is told by the Opens, and by the Sends whose shape `sent` gives (None: nothing)."""
     out = []
     for item in items(ask):
-        if isinstance(item, Open):
-            if item.to is None or item.to == me:
-                out += [(type(s).__name__, tuple(s.shape), s.bits) for s in item.shares]
-        elif peer in item.expect:
-            out.append(("Send", tuple(item.expect[peer]), 64))
+        if not isinstance(item, Open):
+            if (shape := sent(item)) is not None:
+                out.append(("Send", tuple(shape), 64))
+        elif item.to is None or item.to == learner:
+            out += [(type(s).__name__, tuple(s.shape), s.bits) for s in item.shares]
     return out
 
 
