@@ -8,17 +8,19 @@ import importlib
 from .ring import RangeError, Ring  # numbers
 from .share import AShare, BShare, join, split  # pieces
 from .ask import Draw, Open, Send, together  # the conversation
-from .runtime.meter import LAN, WAN, Link  # what it costs
+from .runtime.meter import LAN, MOBILE, WAN, Link  # what it costs
 from .runtime.session import Session, simulate  # who drives it
 from .offline.plan import Plan, plan  # what it will need
+from .once import ReuseError
+from .protocols.suites import BitSuite, FssSuite  # families of protocols
 from .tensor import SecretError, SecretTensor, reveal, secret  # torch on top
 from .nn import private
 from . import aten  # registers the operators
 
 __version__ = "0.1.0"
 
-# The lab, engines and plots, is loaded when first asked for: the core imports without Jupyter.
-_LATER = {"cluster": "engines.team", "only": "engines.ownership", "show": "show"}
+# What needs Jupyter, or other machines, is loaded when first asked for: the core imports without.
+_LATER = {"connect": "runtime.connect", "cluster": "engines.team", "only": "engines.ownership", "show": "show"}
 
 
 def __getattr__(name):
@@ -30,3 +32,10 @@ def __getattr__(name):
 
 def __dir__():
     return [*globals(), *_LATER]
+
+
+def load_ipython_extension(shell):
+    """`%load_ext mpckit`: the cell magics %%parties and %%party."""
+    from .engines.magics import load
+
+    load(shell)

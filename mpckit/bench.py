@@ -101,8 +101,6 @@ def measure(
 
     Raises KeyError for a case that does not exist, ValueError for a suite or device that the kit does not have.
     """
-    if suite != "bits":
-        raise ValueError(f"suite {suite!r} is not in this release; there is 'bits'")
     if device != "cpu":
         raise ValueError(f"device {device!r} is not in this release; there is 'cpu'")
     chosen = CASES[name]
@@ -112,13 +110,13 @@ def measure(
     with torch.no_grad():
         expected = chosen.compute(*([net] if net else []), *plain)
         # Warms up: kernels come from numba's cache at their first call.
-        _once(chosen, plain, net, expected, parties, link)
-        rows = [_once(chosen, plain, net, expected, parties, link) for _ in range(repeat)]
+        _once(chosen, plain, net, expected, parties, link, suite)
+        rows = [_once(chosen, plain, net, expected, parties, link, suite) for _ in range(repeat)]
     row = {key: statistics.median(r[key] for r in rows) for key in rows[0]}
     return {"case": name, "suite": suite, "parties": parties} | row
 
 
-def _once(chosen, plain, net, expected, parties, link):
+def _once(chosen, plain, net, expected, parties, link, suite):
     def set_up(*values):
         session = Session.current()
         if net is not None:
@@ -135,8 +133,8 @@ def _once(chosen, plain, net, expected, parties, link):
         return chosen.compute(model, secret(x, owner=0)).reveal(to=0)
 
     values = plain if net is None else (net, *plain)
-    planned = plan(lambda *v: online(set_up(*v)), *values, parties=parties, link=link)
-    session = Session(parties, link=link)
+    planned = plan(lambda *v: online(set_up(*v)), *values, parties=parties, link=link, suite=suite)
+    session = Session(parties, link=link, suite=planned.report.suite)
     session.prepare(planned.draws)
     with session:
         ready = set_up(*values)
@@ -155,7 +153,7 @@ def _once(chosen, plain, net, expected, parties, link):
         "sent_bytes": report.sent() // chosen.loops,
         "setup_bytes": report.sent("setup"),
         "offline_bytes": report.offline_bytes // chosen.loops,
-        "key_bytes": 0,  # keys of function secret sharing; this suite deals none
+        "key_bytes": report.key_bytes // chosen.loops,
         "cpu_s": cpu,
         "wall_s": report.seconds(link) / chosen.loops,
         "max_err": float(error),
@@ -168,10 +166,23 @@ def main(names, parties, link, suite, device, repeat, as_json) -> int:
         from . import bench_fss
 
         return bench_fss.main(max(repeat, 9), as_json)
+    if names == ["engines"]:
+        from . import bench_engines
+
+        return bench_engines.main(as_json)
+    if names == ["events"]:
+        from . import bench_events
+
+        return bench_events.main(as_json)
+    if names[:1] == ["accuracy"]:
+        from . import bench_accuracy
+
+        return bench_accuracy.main(names[1:], (suite,) if suite else bench_accuracy.SUITES, as_json)
+    suite = suite or "bits"
     torch.set_num_threads(1)
     unknown = [n for n in names if n not in CASES]
     if unknown:
-        print(f"no case {', '.join(unknown)}; there are: fss {' '.join(CASES)}")
+        print(f"no case {', '.join(unknown)}; there are: fss engines events accuracy {' '.join(CASES)}")
         return 2
     if not as_json:
         print(
@@ -179,7 +190,7 @@ def main(names, parties, link, suite, device, repeat, as_json) -> int:
             f"{link.name} (rtt {link.rtt * 1e3:g} ms, {link.bandwidth * 8e-6:g} Mbit/s)"
         )
         print(
-            f"{'case':18}{'rounds':>7}{'sent':>10}{'set-up':>10}{'offline':>10}"
+            f"{'case':18}{'rounds':>7}{'sent':>10}{'set-up':>10}{'offline':>10}{'keys':>10}"
             f"{'cpu':>10}{'on ' + link.name:>10}{'max error':>11}"
         )
     for name in names or CASES:
@@ -189,6 +200,7 @@ def main(names, parties, link, suite, device, repeat, as_json) -> int:
         else:
             print(
                 f"{name:18}{row['rounds']:>7.0f}{size(row['sent_bytes']):>10}{size(row['setup_bytes']):>10}{size(row['offline_bytes']):>10}"
+                f"{size(row['key_bytes']):>10}"
                 f"{duration(row['cpu_s']):>10}{duration(row['wall_s']):>10}{row['max_err']:>11.2g}",
                 flush=True,
             )

@@ -12,7 +12,7 @@ import torch
 
 from . import kernels
 from .fss import dcf, dpf
-from .kernels import aes
+from .kernels import aes, ggm_cpu
 from .stream import Stream, fresh_seed
 
 CHUNK = 1 << 12  # keys: 2.3 MB at 40 bits
@@ -33,7 +33,7 @@ def aes_rate(repeat: int = 9) -> float:
     """H calls per second and core: in registers and the first-level cache; for OpenSSL on batches as it likes them."""
     count, times = (256, 2000) if aes.way != "openssl" else (1 << 15, 20)
     blocks = torch.randint(-(2**63), 2**63 - 1, (count, 2))
-    return count * times / seconds(lambda: aes.ceiling(blocks, times), repeat)
+    return count * times / seconds(lambda: ggm_cpu.ceiling(blocks, times), repeat)
 
 
 def streams():
@@ -43,7 +43,7 @@ def streams():
 def cases():
     """(name, bits, what to run on a chunk, hash calls per key, bytes of a key)"""
     words = torch.randint(-(2**63), 2**63 - 1, (4, CHUNK))
-    alpha, x, beta, table = words[0], words[1], words[2:], words[3]
+    alpha, x, beta, tables = words[0], words[1], words[2:], words[3:]
     for bits in (32, 40, 64):
         key, _ = dpf.gen(alpha, bits, streams())
         size, calls = dpf.key_bits(bits) / 8, bits - 6
@@ -57,9 +57,10 @@ def cases():
         yield "dcf eval", bits, lambda key=key: dcf.eval(key, x), calls, size
     for bits in (8, 10, 12):
         key, _ = dpf.gen(alpha, bits, streams())
-        entries, size, calls = table[: 1 << bits], dpf.key_bits(bits) / 8, (1 << bits - 6) - 1
+        some, size, calls = tables[:, : 1 << bits], dpf.key_bits(bits) / 8, (1 << bits - 6) - 1
         yield "dpf eval_all", bits, lambda key=key: dpf.eval_all(key), calls, size
-        yield "lut", bits, lambda key=key, t=entries: kernels.lookup(x, dpf.eval_all(key), t), calls, size
+        yield "lut", bits, lambda key=key, t=some[0]: kernels.lookup(x, dpf.eval_all(key), t), calls, size
+        yield "lut signed", bits, lambda k=key, t=some: kernels.signed_lookup(x, dpf.eval_all(k), t, True), calls, size
 
 
 def main(repeat: int = 9, as_json: bool = False) -> int:

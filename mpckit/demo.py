@@ -77,7 +77,7 @@ def main(digits: int = 20, parties: int = 2, page: str = "demo.html") -> int:
 
 def write_page(path, images, labels, expected, encrypted, bill, report) -> None:
     """One file that needs no network: the digits, the bill, and the plots with plotly's code inside."""
-    from .show import by_layer, timeline, view_as, what_if
+    from .show import by_layer, eyes, timeline, what_if
 
     gallery = "".join(
         f"<figure><img alt='a handwritten {label}' src='data:image/svg+xml;utf8,{_svg(image)}'>"
@@ -86,7 +86,7 @@ def write_page(path, images, labels, expected, encrypted, bill, report) -> None:
     )
     rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in bill)
     plots = {
-        "Who are you? One digit as each party sees it": view_as(images[0, 0], report.parties),
+        "Who are you? One digit as each party sees it": eyes(images[0, 0], report.parties),
         "What each layer sends": by_layer(report),
         "Where the time goes on a LAN": timeline(report, LAN),
         "… and on a WAN": timeline(report, WAN),

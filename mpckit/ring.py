@@ -104,3 +104,8 @@ def signed(value: int, bits: int = 64) -> int:
 def lsr(v: torch.Tensor, k: int) -> torch.Tensor:
     """Logical right shift of 64-bit words: torch's `>>` on int64 copies the sign bit down."""
     return v if k == 0 else (v >> k) & ((1 << (64 - k)) - 1)
+
+
+def ones(bits: int) -> int:
+    """The low `bits` bits, as an int64."""
+    return -1 if bits == 64 else (1 << bits) - 1

@@ -38,6 +38,10 @@ class AShare:
         """A share of this party in this ring with other data, and another unit if `frac` is given."""
         return AShare(data, self.party, self.ring if frac is None else self.ring.at(frac))
 
+    def narrow(self, bits: int) -> "AShare":
+        """The secret modulo 2^bits, local: pieces modulo 2^w are pieces modulo any smaller power of two."""
+        return AShare(self.data, self.party, Ring(bits, min(self.frac, 62)))
+
     def map(self, view, *args, **kwargs) -> "AShare":
         """Apply a linear map (view, transpose, index, sum …).
 

@@ -28,23 +28,30 @@ class SecretError(RuntimeError):
 class Cell:
     """What a secret tensor holds: shares, or a public constant that becomes shares when somebody asks for them.
 
+    Or something `pending` (`aten/squares.py`), a square say, whose truncation waits until somebody asks.
     A tensor and its `detach` are one cell, as they are one memory in torch; `family`: with its views.
     """
 
-    __slots__ = ("_shared", "public", "session", "family", "__weakref__")
+    __slots__ = ("_shared", "public", "pending", "session", "family", "__weakref__")
 
-    def __init__(self, session: Session, shared: Shared | None = None, public: torch.Tensor | None = None):
-        self._shared, self.public, self.session, self.family = shared, public, session, None
+    def __init__(
+        self, session: Session, shared: Shared | None = None, public: torch.Tensor | None = None, pending=None
+    ):
+        self._shared, self.public, self.pending, self.session, self.family = shared, public, pending, session, None
 
     @property
     def shared(self) -> Shared:
-        if self._shared is None:
+        if self.pending is not None:
+            self._shared, self.pending = self.pending.settle().shared, None
+        elif self._shared is None:
             self._shared = constant_shares(self.public, self.session)
         return self._shared
 
     @property
     def data(self) -> torch.Tensor:
         """One of the tensors inside, for its layout."""
+        if self.pending is not None:
+            return self.pending.layout
         return self._shared.shares[0].data if self.public is None else self.public
 
     def join(self, base: "Cell"):
@@ -54,7 +61,7 @@ class Cell:
         self.family = base.family
         self.family.add(self)
 
-    def write(self, shared: Shared):
+    def write(self, shared: Shared | None, pending=None):
         """Another value takes this one's place; a persistent mask that hid the old one is left behind for good.
 
         Raises SecretError where torch would change other tensors that are still alive along with this one.
@@ -66,7 +73,8 @@ class Cell:
             )
         if self.family is not None:
             self.family.discard(self)
-        self._shared, self.public, self.family = Shared(tuple(s.like(s.data) for s in shared.shares)), None, None
+        self._shared = None if shared is None else Shared(tuple(s.like(s.data) for s in shared.shares))
+        self.public, self.pending, self.family = None, pending, None
 
 
 def _overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -93,7 +101,7 @@ class SecretTensor(torch.Tensor):
         if cell.public is not None or data.dtype == torch.bool:
             dtype = data.dtype
         else:
-            dtype = torch.float32 if cell.shared.shares[0].frac else torch.int64
+            dtype = torch.float32 if cell.pending is not None or cell.shared.shares[0].frac else torch.int64
         out = torch.Tensor._make_wrapper_subclass(
             cls, data.shape, strides=data.stride(), storage_offset=data.storage_offset(), dtype=dtype,
             device="cpu" if data.is_meta else data.device,
@@ -182,7 +190,8 @@ class SecretTensor(torch.Tensor):
         return repr(self)
 
     def __deepcopy__(self, memo):
-        out = memo[id(self)] = SecretTensor(None, self.session, cell=Cell(self.session, self.cell._shared, self.public))
+        shared = None if self.public is not None else self.shared
+        out = memo[id(self)] = SecretTensor(None, self.session, cell=Cell(self.session, shared, self.public))
         return out.requires_grad_(self.requires_grad)
 
 
@@ -242,7 +251,7 @@ def reveal(x: SecretTensor, to: int | None = None) -> torch.Tensor:
 
 def constant_shares(public: torch.Tensor, session: Session) -> Shared:
     """Party 0 holds the value, the others zero."""
-    public = finite(public.to("meta") if session.meta else public)
+    public = finite(public.to("meta") if session.meta else public, session)
     if public.dtype == torch.bool:
         return Shared(tuple(BShare(public if p == 0 else torch.zeros_like(public), p) for p in session.here))
     ring = session.ring.at(session.ring.frac if public.is_floating_point() else 0)
@@ -250,9 +259,12 @@ def constant_shares(public: torch.Tensor, session: Session) -> Shared:
     return Shared(tuple(AShare(encoded if p == 0 else torch.zeros_like(encoded), p, ring) for p in session.here))
 
 
-def finite(public: torch.Tensor) -> torch.Tensor:
-    """±inf and a float's last numbers as ±2^30, the end of what has room: so scores are masked for a softmax."""
-    return torch.where(public.abs() > 1e38, 2.0**30 * public.sign(), public) if public.is_floating_point() else public
+def finite(public: torch.Tensor, session: Session) -> torch.Tensor:
+    """±inf and a float's last numbers as the end of what has room, mostly ±2^30: so scores are masked for a softmax."""
+    if not public.is_floating_point():
+        return public
+    largest = session.suite.largest(session.ring)
+    return torch.where(public.abs() > 1e38, largest * public.sign(), public)
 
 
 # ---- operators -------------------------------------------------------------------------------------------------------

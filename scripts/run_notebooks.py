@@ -3,7 +3,7 @@
 For whoever changes a notebook, or a figure in one. Each is run from the top in a fresh kernel and written back with
 * a PNG beside every plotly figure, which GitHub and HTML exports show: needs kaleido and a Chromium (BROWSER_PATH, or
   one on the PATH). Where there is none, the PNG of a figure that did not change is kept, and what is missing is named;
-* no widget state (5 MB for each live figure) and no widget views, which would be empty: a still figure follows each;
+* no widget state (5 MB for a live figure) and no widget views, which would be empty: the still figure beside it stays;
 * stable cell ids and no times, versions or traces of this machine, so that a diff shows what changed.
 A cell that fails stops the script; a cell tagged "puzzle" is left as the reader will find it.
 """
@@ -42,6 +42,8 @@ def main(paths: list[Path]):
                 kept = [d["image/png"] for d in pictures if d[PLOTLY] == data[PLOTLY]]
                 if kept:
                     data["image/png"] = kept[0]
+                elif browser:  # a live figure, which draws no picture while it moves
+                    data["image/png"] = drawn(data[PLOTLY])
                 else:
                     print(
                         f"{path.name}: no PNG of '{data['text/plain'][:60]}…'; it needs kaleido and a browser",
@@ -58,6 +60,13 @@ def run(notebook, folder: Path):
     """Execute every cell, in the folder where a reader would."""
     where = {"metadata": {"path": str(folder)}}
     return NotebookClient(notebook, timeout=120, resources=where, store_widget_state=False).execute()
+
+
+def drawn(figure: dict) -> str:
+    """The picture of a figure, as the kit draws it."""
+    from mpckit.show.display import picture
+
+    return picture(figure)
 
 
 def durations(notebook):
@@ -82,6 +91,8 @@ def tidy(notebook):
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:02d}"
         cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
+        if "outputs" in cell:  # kaleido's browser may grumble while it draws a PNG; a reader draws none
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" or "choreographer" not in o.text]
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)
             if "text" in output:

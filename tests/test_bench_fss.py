@@ -18,6 +18,7 @@ def test_a_row_for_every_case(monkeypatch, capsys):
         "dcf eval",
         "dpf eval_all",
         "lut",
+        "lut signed",
     }
     assert all(list(row) == bench_fss.KEYS and row["per_second"] > 0 and row["of_aes"] > 0 for row in rows)
     sizes = {(row["case"], row["bits"]): row["key_bytes"] for row in rows}

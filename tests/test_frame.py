@@ -176,3 +176,12 @@ def test_no_file_names_a_path_of_the_machine_it_was_made_on():
 def test_the_guard_sees_such_a_path(line):
     assert MACHINE_PATH.search(line.replace("@", "/"))  # spelt so that this file passes itself
     assert not MACHINE_PATH.search(line.replace("@", "a/"))
+
+
+def test_no_merge_was_left_half_done():
+    marker = re.compile(r"^(<{7}|>{7}) ", re.M)
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in names.strip("\0").split("\0"):
+        path = ROOT / name
+        if path.exists() and path.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".txt", ""}:
+            assert not marker.search(path.read_text(encoding="utf-8", errors="ignore")), name

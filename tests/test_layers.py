@@ -1,12 +1,12 @@
 """Imports point down only: a module imports from lower rows and from its own.
 
-    6  engines  show   zoo  bench …         what a person touches beside torch
-    5  tensor   aten  nn                    torch on top, protocols below
-    4  runtime  offline                     the only code that does I/O or keeps state
-    3  protocols                            generators
-    2  ask   correlations                   the vocabulary
-    1  stream   share   fss                 pure cryptography
-    0  ring   kernels                       integers and devices
+6  engines  show   zoo  bench …         what a person touches beside torch
+5  tensor   aten  nn                    torch on top, protocols below
+4  runtime  offline                     the only code that does I/O or keeps state
+3  protocols                            generators
+2  ask   correlations                   the vocabulary
+1  stream   share   once   fss          pure cryptography
+0  ring   kernels                       integers and devices
 """
 
 import ast
@@ -18,12 +18,23 @@ import pytest
 PACKAGE = Path(importlib.util.find_spec("mpckit").origin).parent
 ROWS = [
     {"ring", "kernels"},
-    {"stream", "share", "fss"},
+    {"stream", "share", "once", "fss"},
     {"ask", "correlations"},
     {"protocols"},
     {"runtime", "offline"},
     {"tensor", "aten", "nn"},
-    {"engines", "show", "zoo", "bench", "bench_fss", "demo", "__main__"},
+    {
+        "engines",
+        "show",
+        "zoo",
+        "bench",
+        "bench_accuracy",
+        "bench_accuracy_cases",
+        "bench_engines", "bench_events",
+        "bench_fss",
+        "demo",
+        "__main__",
+    },
 ]
 ROW = {name: number for number, names in enumerate(ROWS) for name in names}
 # Plots and engines belong to row 6 alone.

@@ -74,7 +74,7 @@ def test_nothing_is_saved_that_a_reader_does_not_need(path):
     assert path.stat().st_size < 1_000_000
     kinds = {kind for output in outputs(notebook) for kind in output.get("data", {})}
     assert not any("widget" in kind for kind in kinds)
-    assert not any(output.output_type == "error" for output in outputs(notebook))
+    assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs(notebook))
 
 
 @each_notebook

@@ -20,15 +20,25 @@ def test_the_first_ten_lines_of_code_run_and_read_the_digit():
     assert predicted == label and "online" in out.stdout and "conv1/convolution" in out.stdout
 
 
+def test_the_choice_of_a_suite_prints_what_is_shown():
+    code, shown = re.search(r"```python\n(def program.*?)```\n\nends in\n\n```\n(.*?)```", README, re.S).groups()
+    prelude = "import torch, mpckit as mk\n"
+    out = subprocess.run([sys.executable, "-c", prelude + code], capture_output=True, text=True, cwd=ROOT)
+    assert out.returncode == 0, out.stderr
+    assert out.stdout.endswith(shown), out.stdout
+
+
 def test_the_tree_has_one_line_for_every_file():
     tree = README[README.index("## The tree") :]
-    tree = tree[: tree.index("\n## ", 5)]
-    listed = set(re.findall(r"^ *(\w+\.py|\w+/)\s", tree, re.M))
-    for path in (ROOT / "mpckit").rglob("*.py"):
-        if path.name != "__init__.py":
-            assert path.name in listed, f"{path.relative_to(ROOT)} is not in the README's tree"
-    files = {p.name for p in ROOT.rglob("*.py")} | {f"{p.name}/" for p in ROOT.rglob("*") if p.is_dir()}
-    assert listed <= files
+    tree, listed, folders = tree[: tree.index("\n## ", 5)], [], []
+    for indent, name in re.findall(r"^    ( *)(\w+\.(?:py|md)|\w+/)(?:\s|$)", tree, re.M):
+        folders = [*folders[: len(indent) // 2], name]
+        listed.append("".join(folders))
+    assert len(set(listed)) == len(listed), "a path stands twice"
+    code = {p.relative_to(ROOT).as_posix() for p in (ROOT / "mpckit").rglob("*.py")}
+    in_init_only = {path for path in code if path.endswith("__init__.py") and path.count("/") > 1}
+    assert {path for path in listed if path.endswith(".py")} == code - in_init_only
+    assert all((ROOT / path).exists() for path in listed)
 
 
 def test_figures_are_from_cases_that_exist():

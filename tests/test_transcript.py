@@ -22,9 +22,9 @@ def arguments(party):
     return image if party in (0, None) else to_meta(image), model if party in (1, None) else to_meta(model)
 
 
-def on_an_engine(seat, draws):
+def on_an_engine(seat, draws, suite):
     session = mk.Session(
-        seat.parties, here=(seat.party,), wire=seat.wire, dealer=seat.dealer, insecure_seed=11, record=True
+        seat.parties, here=(seat.party,), wire=seat.wire, dealer=seat.dealer, insecure_seed=11, record=True, suite=suite
     )
     session.prepare(draws)
     with session:
@@ -32,13 +32,13 @@ def on_an_engine(seat, draws):
     return value, session.transcript, session.report()
 
 
-@pytest.mark.parametrize("parties", [2, 3])
-def test_engines_say_what_the_simulator_says_byte_for_byte(parties):
-    planned = mk.plan(program, *arguments(None), parties=parties)
-    with mk.simulate(parties, insecure_seed=11, record=True) as session, torch.no_grad():
+@pytest.mark.parametrize(("parties", "suite"), [(2, "bits"), (3, "bits"), (2, "fss")])
+def test_engines_say_what_the_simulator_says_byte_for_byte(parties, suite):
+    planned = mk.plan(program, *arguments(None), parties=parties, suite=suite)
+    with mk.simulate(parties, insecure_seed=11, record=True, suite=suite) as session, torch.no_grad():
         expected = program(*arguments(None))
     with cluster(parties) as team:
-        results = team.wired(on_an_engine, [(list(planned.draws),)] * parties)
+        results = team.wired(on_an_engine, [(list(planned.draws), suite)] * parties)
 
     assert torch.equal(results[0][0], expected)
     for party, (_, said, report) in enumerate(results):
@@ -54,7 +54,10 @@ def test_engines_say_what_the_simulator_says_byte_for_byte(parties):
     for phase in ("setup", "online"):
         assert max(r.sent(phase) for *_, r in results) == planned.report.sent(phase) == session.report().sent(phase)
     assert results[-1][2].offline_bytes == planned.report.offline_bytes
-    assert all(report.offline_bytes == 0 for *_, report in results[:-1])  # only the last party is sent corrections
+    assert {report.key_bytes for *_, report in results} == {planned.report.key_bytes} == {session.report().key_bytes}
+    assert (planned.report.key_bytes > 0) == (suite == "fss")
+    for *_, report in results[:-1]:  # only the last party is sent corrections, but both those of keys
+        assert (report.offline_bytes > 0) == (suite == "fss")
 
 
 def test_other_seeds_say_other_bytes():

@@ -5,7 +5,7 @@ shape        views, indexing, joining, constants       activations  relu, clamp,
 arithmetic   sums, products, powers, whole numbers     pool         maxima and means over windows
 compare      comparisons, logic, choices, extremes     layers       convolution, normalisation
 inplace      what optimizers do                        backward     losses and gradients
-                                                       attention    fused operators of transformers
+squares      whose truncation waits                    attention    fused operators of transformers
 
 An operator without a row is composed by torch's own definition (`torch._decomp`), if it has one.
 """

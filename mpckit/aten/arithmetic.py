@@ -7,8 +7,9 @@ import torch
 
 from .. import kernels
 from ..protocols import functions
-from ..protocols.arithmetic import truncate
+from ..protocols.widths import truncate
 from ..tensor import SecretTensor
+from .squares import finer, plus, square_of
 from .table import (
     alike,
     apply,
@@ -34,6 +35,8 @@ from .table import (
 def add(x, y, alpha=1):
     if all(isinstance(v, torch.Tensor) and v.dtype == torch.bool for v in (x, y)):
         return torch.logical_or(x, y)
+    if type(y) in (int, float) and alpha == 1 and (out := plus(x, y, add)) is not None:
+        return out
     return both(torch.add, *alike(x, y if alpha == 1 else mul(y, alpha)))
 
 
@@ -66,7 +69,7 @@ def mul(x, y):
         return call(suite.and_, x, y)
     if is_bits(x) or is_bits(y):
         return call(suite.select, x, y) if is_bits(x) else call(suite.select, y, x)
-    return home(call(suite.square, x) if x is y else call(suite.mul, x, y))
+    return square_of(x, home) if x is y else home(call(suite.mul, *finer(x, y)))
 
 
 @row("square")
@@ -160,8 +163,15 @@ def reciprocal(x):
     return apply("reciprocal", x)
 
 
+ROOTS = {0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}
+
+
 @row("pow.Tensor_Scalar")
 def power(x, exponent):
+    if exponent == 2 and is_float(x):
+        return square(x)
+    if exponent in ROOTS and x.cell.pending is not None:
+        return apply(ROOTS[exponent], x)
     if is_float(x) or is_float(exponent) or exponent < 1:
         return apply("power", x, exponent)
     return reduce(mul, [numbers(x)] * exponent)
@@ -193,7 +203,7 @@ def xlogy(x, y):
 
 def _whole(x):
     """⌊x⌋ as an integer, by the exact truncation: 2.0 stays 2."""
-    return call(partial(truncate, by=unit(x), mode="exact"), x) if is_float(x) else x
+    return call(partial(truncate, by=unit(x), mode="exact", form=x.session.suite.form), x) if is_float(x) else x
 
 
 @row("floor")

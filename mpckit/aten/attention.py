@@ -5,14 +5,15 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .table import row, unknown
+from .table import apply, row, unknown
 
 
 def attention(q, k, v, mask=None, causal=False, scale=None):
     """(softmax(q·kᵀ·scale + mask)·v, the softmax); a mask of bools says where to look."""
     scores = (q * (scale or 1 / math.sqrt(q.shape[-1]))) @ k.mT
-    if causal:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if causal:  # the upper triangle is not computed at all
+        weights = apply("softmax_where", scores, torch.ones(scores.shape[-2:], dtype=torch.bool).tril())
+        return weights @ v, weights
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     weights = scores.softmax(-1)

@@ -5,40 +5,76 @@ import torch
 from ..tensor import SecretError, finite
 from .arithmetic import add, mul, neg, sub
 from .reduce import count, dimensions
-from .table import alike, beside, both, call, each, is_bits, is_secret, local, numbers, row, secret_form, session_of
+from .table import (
+    alike,
+    beside,
+    both,
+    call,
+    each,
+    fixed_point,
+    is_bits,
+    is_float,
+    is_secret,
+    local,
+    numbers,
+    row,
+    secret_form,
+    session_of,
+    unit,
+)
 
 
-def _at_least(x, y, strictly=False):
-    """1{x ≥ y} or, with one more unit in the last place, 1{x > y}."""
+def _greater(x, y):
+    """1{x > y}: by the difference, or against a public number as it is, which may lie beyond a declared range."""
+    if is_secret(x) and not isinstance(y, torch.Tensor):
+        return _at_least(x, y, 1)
+    if is_secret(y) and not isinstance(x, torch.Tensor):
+        return logical_not(_at_least(y, x, 0))
     gap = sub(*alike(x, y))
-    bits = call(gap.session.suite.at_least, gap, (int(strictly),))
-    return local(bits, torch.Tensor.squeeze, 0)
+    return local(call(gap.session.suite.at_least, gap, (1,)), torch.Tensor.squeeze, 0)
+
+
+def _at_least(x, number, more):
+    """1{x ≥ number + more units in the last place}."""
+    x, threshold = _threshold(x, number)
+    return local(call(x.session.suite.at_least, x, (threshold + more,)), torch.Tensor.squeeze, 0)
+
+
+def _threshold(x, number):
+    """x, and a public number in its unit."""
+    x = fixed_point(x) if is_float(x) or is_float(number) else numbers(x)
+    number = torch.as_tensor(number, dtype=torch.float64 if is_float(number) else torch.int64)
+    return x, int(x.session.ring.at(unit(x)).encode(finite(number, x.session)))
 
 
 @row("ge.Tensor", "ge.Scalar")
 def ge(x, y):
-    return _at_least(x, y)
+    return logical_not(_greater(y, x))
 
 
 @row("gt.Tensor", "gt.Scalar")
 def gt(x, y):
-    return _at_least(x, y, strictly=True)
+    return _greater(x, y)
 
 
 @row("le.Tensor", "le.Scalar")
 def le(x, y):
-    return _at_least(y, x)
+    return logical_not(_greater(x, y))
 
 
 @row("lt.Tensor", "lt.Scalar")
 def lt(x, y):
-    return _at_least(y, x, strictly=True)
+    return _greater(y, x)
 
 
 @row("eq.Tensor", "eq.Scalar")
 def eq(x, y):
     if _all_bits(x, y):
         return logical_not(xor(x, y))
+    if not isinstance(y, torch.Tensor):
+        x, number = _threshold(x, y)
+        suite = x.session.suite
+        return call(suite.eq, x, number, suite.width(x.shared.shares[0], (number,)))
     x, y = alike(x, y)
     return call(x.session.suite.eq, x, y)
 
@@ -128,7 +164,7 @@ def where(condition, x, y):
     if _all_bits(x, y):
         return xor(y, and_(condition, xor(x, y) if is_secret(x) or is_secret(y) else x ^ y))
     if not is_secret(x) and not is_secret(y):
-        x, y = finite(x), finite(y)
+        x, y = (finite(v, condition.session) for v in (x, y))
         return add(mul(condition, x - y), y)
     x, y = alike(x, y)
     return add(mul(condition, sub(x, y)), y)
@@ -217,11 +253,31 @@ def argmin(x, dim=None, keepdim=False):
     return _with_index(x, dim, keepdim, -1)[1]
 
 
+@row("topk")
+def topk(x, k, dim=-1, largest=True, sorted=True):
+    """The k largest in descending order, and their indices: k tournaments, each without what was taken before.
+
+    Domain for k > 1: numbers within ±2^30, or the declared range: one which was taken is put at its lower end.
+    """
+    if not 1 <= k <= (length := x.shape[dim] if x.dim() else 1):
+        raise RuntimeError(f"the {k} largest of {list(x.shape)} over dimension {dim}: 1 to {length} can be had")
+    left = (x if largest else neg(x)).movedim(dim, -1) if x.dim() else x.reshape(1)
+    found, place = [], torch.arange(left.shape[-1])
+    for taken in range(k):
+        best, index = _with_index(left, -1, keepdim=True)
+        found.append((best, index))
+        if taken < k - 1:
+            left = where(eq(sub(place, index), 0), torch.tensor(-torch.inf), left)
+    values, indices = (torch.cat(v, -1) for v in zip(*found))
+    values, indices = ((v.movedim(-1, dim) if x.dim() else v.reshape(())) for v in (values, indices))
+    return values if largest else neg(values), indices
+
+
 # ---- what would need a value -----------------------------------------------------------------------------------------
 
 
 VALUES = """
-    _local_scalar_dense equal allclose nonzero masked_select _unique2 unique_dim is_nonzero sort topk multinomial median
+    _local_scalar_dense equal allclose nonzero masked_select _unique2 unique_dim is_nonzero sort multinomial median
     median.dim kthvalue mode
 """
 

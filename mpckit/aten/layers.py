@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from .. import kernels
 from ..tensor import SecretTensor
 from .arithmetic import add, bilinear, mul, sub
-from .reduce import mean, square
+from .reduce import average, mean, square
+from .squares import reshaped
 from .table import apply, become, is_secret, row, unknown
 
 
@@ -105,16 +106,16 @@ def native_batch_norm(x, weight, bias, *rest):
         return batch_norm_inference(x, weight, bias, *statistics, momentum, eps)
     dims = [d for d in range(x.dim()) if d != 1]
     center = mean(x, dims, True)
-    spread = mean(square(sub(x, center)), dims, True)
-    scale = apply("rsqrt", add(spread, eps))
+    squares = square(sub(x, center))
+    scale = apply("rsqrt", add(mean(squares, dims, True), eps))
     out = mul(sub(x, center), scale)
     out = out if weight is None else mul(out, _channels(weight, x))
     out = out if bias is None else add(out, _channels(bias, x))
-    count = x.numel() // x.shape[1]
-    for running, new in zip(statistics, (center, mul(spread, count / max(count - 1, 1)))):
+    spread = average(squares, dims, True, max(x.numel() // x.shape[1] - 1, 1))
+    for running, new in zip(statistics, (center, spread)):
         if running is not None:
             become(running, add(mul(running, 1 - momentum), mul(new.reshape(-1), momentum)))
-    return out, center.reshape(-1), scale.reshape(-1)
+    return out, center.reshape(-1), reshaped(scale, -1)
 
 
 def _will_go_back(x):
@@ -144,4 +145,4 @@ def group_norm(x, weight, bias, n, channels, size, groups, eps):
     out = out.reshape(x.shape)
     out = out if weight is None else mul(out, _channels(weight, x))
     out = out if bias is None else add(out, _channels(bias, x))
-    return out, center.reshape(n, -1), scale.reshape(n, -1)
+    return out, center.reshape(n, -1), reshaped(scale, n, -1)

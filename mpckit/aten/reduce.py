@@ -6,6 +6,7 @@ import torch
 
 from .arithmetic import div, mul, square, sub
 from .shape import clone
+from .squares import mean_of, sum_of
 from .table import apply, local, numbers, row
 
 
@@ -33,7 +34,17 @@ def cumsum(x, dim, dtype=None):
 
 @row("mean", "mean.dim")
 def mean(x, dim=None, keepdim=False, dtype=None):
-    return div(sum_(x, dim, keepdim), count(x, dim))
+    return average(x, dim, keepdim, count(x, dim))
+
+
+def average(x, dim, keepdim, n):
+    """The sum by n; of squares one that waits."""
+
+    def now(v):
+        return div(sum_(v, dim, keepdim), n)
+
+    out = mean_of(x, dimensions(x, dim), keepdim, n, now)
+    return now(x) if out is None else out
 
 
 @row("var.correction")
@@ -44,8 +55,9 @@ def var(x, dim=None, correction=1, keepdim=False):
 @row("var_mean.correction")
 def var_mean(x, dim=None, correction=1, keepdim=False):
     center = mean(x, dim, True)
-    total = sum_(square(sub(x, center)), dim, keepdim)
-    return div(total, max(count(x, dim) - (1 if correction is None else correction), 0)), center.reshape(total.shape)
+    n = max(count(x, dim) - (1 if correction is None else correction), 0)
+    spread = average(square(sub(x, center)), dim, keepdim, n)
+    return spread, center.reshape(spread.shape)
 
 
 @row("std.correction")
@@ -75,7 +87,9 @@ def prod(x, dim=None, keepdim=False, dtype=None):
 @row("linalg_vector_norm")
 def norm(x, ord=2, dim=None, keepdim=False, dtype=None):
     if ord == 2:
-        return apply("sqrt", sum_(square(x), dim, keepdim))
+        squares = square(x)
+        total = sum_of(squares, dimensions(x, dim), keepdim, lambda v: sum_(v, dim, keepdim))
+        return apply("sqrt", sum_(squares, dim, keepdim) if total is None else total)
     if ord == 1:
         return sum_(apply("absolute", x), dim, keepdim)
     if ord in (math.inf, -math.inf):

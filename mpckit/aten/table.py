@@ -1,8 +1,8 @@
 """How rows are written: `@row("add.Tensor")` registers a function; helpers bring operands to one unit, run protocols.
 
-Rules that all rows follow: a fixed-point result has the session's unit (a product is truncated at once); bits become
-integers when arithmetic meets them; a public operand costs no message, and its values never decide what is drawn, or a
-plan would need them.
+Rules that all rows follow: a fixed-point result has the session's unit (a product is truncated at once; what is
+pending, see `squares.py`, when a row takes its shares); bits become integers when arithmetic meets them; a public
+operand costs no message, and its values never decide what is drawn, or a plan would need them.
 """
 
 from functools import partial
@@ -64,9 +64,14 @@ NARROW = {"scale", "absolute", "clamp"}
 
 
 def apply(name: str, x: SecretTensor, *args):
-    """A function of `protocols/functions.py`, with the session's suite, on fixed-point numbers."""
+    """A function of `protocols/functions.py`, with the session's suite, on fixed-point numbers.
+
+    What is pending is read in its finer unit, where the function takes one.
+    """
     if x.session.ring.bits < WIDE and name not in NARROW:
         raise ValueError(f"{name} needs a ring of {WIDE} bits or more to compute in; this session has {x.session.ring}")
+    if x.cell.pending is not None and (out := x.cell.pending.apply(name)) is not None:
+        return out
     return call(partial(getattr(functions, name), x.session.suite), fixed_point(x), *args)
 
 
@@ -164,6 +169,9 @@ def become(x: SecretTensor, result) -> SecretTensor:
         now, was = (f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for t in (result, x))
         raise SecretError(f"a secret {was} cannot become {now} in place: assign the result to a new name instead")
     result = secret_form(result, x.session)
+    if result.cell.pending is not None and is_float(x) and result.stride() == x.stride():
+        x.cell.write(None, result.cell.pending)
+        return x
     result = fixed_point(result) if is_float(x) else result if is_bits(x) else numbers(result)
     x.cell.write(result.shared.map(_laid_out, x.stride()))
     return x

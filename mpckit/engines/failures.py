@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 SHOWN = 6  # frames of a traceback, the last ones
 OURS = tuple(
     os.sep + os.path.join("mpckit", *f)
-    for f in (["engines", "processes.py"], ["engines", "seat.py"], ["runtime", "wire.py"])
+    for f in (["engines", "running.py"], ["engines", "seat.py"], ["engines", "cells.py"], ["runtime", "wire.py"])
 )  # frames that say nothing about the program
 LONGEST = 4000  # characters of an error message
 
@@ -21,12 +21,14 @@ class PartyError(RuntimeError):
     """A party failed in a run, which has ended on all parties.
 
     `party` is its number (the dealer's is the number of parties), `kind` the name of its exception, and `frames` say
-    where it was raised: (file, line, function, text), innermost last.
+    where it was raised: (file, line, function, text), innermost last. `told[p]` is what party p's own run ended with.
     """
 
-    def __init__(self, message: str, party: int, kind: str, frames: list[tuple[str, int, str, str]]):
+    def __init__(
+        self, message: str, party: int, kind: str, frames: list[tuple[str, int, str, str]], told: dict[int, str]
+    ):
         super().__init__(message)
-        self.party, self.kind, self.frames = party, kind, frames
+        self.party, self.kind, self.frames, self.told = party, kind, frames, told
 
     def _render_traceback_(self):
         # In a notebook the frames of the waiting cell say nothing: show the party's own.
@@ -82,7 +84,8 @@ def party_error(failures: list[Failure], parties: int, note: str = "") -> PartyE
         for file, line, function, code in frames:
             place = "notebook cell" if "ipykernel_" in file or file.startswith("<") else file
             text += f"\n    {place}, line {line}, in {function}" + (f"\n      {code.strip()}" if code else "")
-    return PartyError(text + note, cause.party, cause.kind, frames)
+    told = {f.party: f"{f.kind}: {f.message}" if f.message else f.kind for f in failures}
+    return PartyError(text + note, cause.party, cause.kind, frames, told)
 
 
 def _source(file: str, line: int) -> str:

@@ -4,9 +4,6 @@ The engines belong to the one who runs the notebook: functions and arguments tra
 trust. What parties say to each other never takes this way.
 """
 
-import concurrent.futures
-import contextlib
-import io
 import json
 import os
 import secrets
@@ -16,29 +13,37 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 
-import cloudpickle
 import ipyparallel
 import psutil
 
 from . import watchdog
-from .failures import Failure, TeamError, name, party_error
+from .failures import TeamError
+from .running import Ranks, warm_up
 
 START = 60.0  # seconds for all processes to come up
-TICK = 0.05  # seconds between two looks at a run
-GRACE = 1.0  # seconds in which parties that wait for a failed one end by themselves, having heard of it over the wire
-STOP = 4.0  # seconds to end after an interrupt; a party that does not (deep in native code) is killed
 
 
-class Engines:
+def threads_for(engines: int) -> int:
+    """Threads for each engine: the cores divided among all, as parties expand their seeds while the dealer deals.
+
+    With more threads than cores every small operation waits for a thread that is not running: a LeNet on two cores
+    takes four times as long with two threads for each of three engines as with one. OMP_NUM_THREADS goes first: who
+    shares a machine (Binder) sets it.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(told) if told.isdecimal() and int(told) else max(1, cores // engines)
+
+
+class Engines(Ranks):
     """`count` engines, numbered by rank; `parties` of them are parties, one more is the dealer.
 
     ipyparallel's engine ids follow the order of arrival, so ranks are ours: rank r is the r-th process we started.
     """
 
-    def __init__(self, parties: int, count: int, threads: int = 1):
+    def __init__(self, parties: int, count: int, threads: int | None = None):
         self.parties, self.count = parties, count
         self.folder = tempfile.mkdtemp(prefix="mpckit-")  # readable by this user alone; holds the connection keys
         self._log = Path(self.folder, "log.txt")
@@ -46,7 +51,7 @@ class Engines:
         self.client: ipyparallel.Client | None = None
         self._end = weakref.finalize(self, _end, os.getpid(), self.folder, self._processes)
         try:
-            self._start(threads)
+            self._start(threads or threads_for(count))
         except BaseException:
             self.stop()
             raise
@@ -58,32 +63,45 @@ class Engines:
         self._watchdog = self._spawn(watch, dict(os.environ))
         env = os.environ | {watchdog.MARK: self.folder, "IPYTHONDIR": self.folder}
         env |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
-        env["PYTHONPATH"] = os.pathsep.join(
-            p or os.getcwd() for p in sys.path
-        )  # engines import what the notebook imports
+        # Engines import what the notebook imports.
+        env["PYTHONPATH"] = os.pathsep.join(p or os.getcwd() for p in sys.path)
         secret_name = secrets.token_hex(8)
         common = [f"--profile-dir={self.folder}", f"--cluster-id={secret_name}", "--log-level=ERROR"]
         # The heartbeat's default period is what makes a start slow: an engine counts as present after two beats.
         beat = ["--HeartMonitor.period=300", "--HeartMonitor.max_heartmonitor_misses=100"]
         one = ["--IPController.use_threads=True", "--ip=127.0.0.1"]  # one process instead of eight
-        controller = self._spawn([sys.executable, "-m", "ipyparallel.controller", *common, *beat, *one], env)
-        wait = [f"--IPEngine.wait_for_url_file={START}", f"--IPEngine.timeout={START}"]
-        engine = [sys.executable, "-m", "ipyparallel.engine", *common, *wait]
+        self._controller = self._spawn([sys.executable, "-m", "ipyparallel.controller", *common, *beat, *one], env)
+        there = Path(self.folder, "engine.json")
+        wait = [f"--IPEngine.wait_for_url_file={START}", f"--IPEngine.timeout={START}", f"--IPEngine.url_file={there}"]
+        alone = "--IPEngine.enable_nanny=False"  # a process for each engine that would watch it: we do
+        engine = [sys.executable, "-m", "ipyparallel.engine", *common, *wait, alone]
         self._engines = [self._spawn(engine, env) for _ in range(self.count)]  # they load while the controller does
-        file = Path(self.folder, "security", f"ipcontroller-{secret_name}-client.json")
-        while not (info := _read_json(file)):
-            self._check_start([controller, *self._engines], deadline)
+        files = [
+            Path(self.folder, "security", f"ipcontroller-{secret_name}-{who}.json") for who in ("client", "engine")
+        ]
+        while not all(found := [_read_json(file) for file in files]):
+            self._check_start(deadline)
             time.sleep(0.02)
+        info = found[0]
+        os.replace(files[1], there)  # only now: engines would read a file that is half written
         self.client = ipyparallel.Client(info, profile_dir=self.folder)
         while len(self.client.ids) < self.count:
-            self._check_start([controller, *self._engines], deadline)
+            self._check_start(deadline)
             time.sleep(0.02)
         pids = {i: self.client[i].apply_async(os.getpid) for i in self.client.ids}
         ranks = {process.pid: rank for rank, process in enumerate(self._engines)}
         ids = {ranks[result.get(START)]: i for i, result in pids.items()}
         self._views = [self.client[ids[rank]] for rank in range(self.count)]
-        for view in self._views:
-            view.apply_async(warm_up)  # torch takes seconds to import; the first run queues behind it
+        # Not ready before torch is there: it takes seconds to import, and must not be interrupted while it does.
+        warm = [view.apply_async(warm_up) for view in self._views]
+        while not all(result.ready() for result in warm):
+            self._check_start(deadline)
+            time.sleep(0.02)
+        for result in warm:
+            try:
+                result.get()
+            except ipyparallel.error.RemoteError as error:
+                raise TeamError(f"an engine cannot load mpckit: {error.ename}: {error.evalue}") from None
 
     def _spawn(self, command: list[str], env: dict) -> subprocess.Popen:
         # A session of its own: Ctrl-C in a terminal is for the notebook, which passes it on in order.
@@ -94,8 +112,8 @@ class Engines:
         self._processes.append(process)
         return process
 
-    def _check_start(self, processes: list[subprocess.Popen], deadline: float):
-        ended = any(process.poll() is not None for process in processes)
+    def _check_start(self, deadline: float):
+        ended = any(process.poll() is not None for process in (self._controller, *self._engines))
         if ended or time.monotonic() > deadline:
             what = "a process ended while the team started" if ended else f"the team did not start within {START:g} s"
             raise TeamError(f"{what}; its log ends with:\n{self._log.read_text(errors='replace')[-2000:]}")
@@ -104,10 +122,6 @@ class Engines:
         """The process id of an engine."""
         return self._engines[rank].pid
 
-    def lost(self) -> list[str]:
-        """Which engines are gone, in words."""
-        return [_fate(name(r, self.parties), p) for r, p in enumerate(self._engines) if p.poll() is not None]
-
     def stop(self):
         """End every process and remove the folder. May be called again."""
         if self.client is not None:
@@ -115,115 +129,19 @@ class Engines:
             self.client = None
         self._end()
 
-    # running
+    # what `Ranks` asks
 
-    def run(
-        self, jobs: dict[int, tuple[Callable, tuple]], tick: Callable[[], None] = lambda: None
-    ) -> dict[int, object]:
-        """Run `function(*args)` on each rank in `jobs`, all at once → {rank: value}; shows what they print, in order.
+    def reachable(self) -> bool:
+        return self._controller.poll() is None
 
-        When one fails the others are ended, and PartyError names it, within ten seconds. `tick()` is called on the way.
-        """
-        if lost := self.lost():
-            raise TeamError(f"{'; '.join(lost)}. Start fresh engines with team.restart()")
-        run = _Run(self, {rank: self._submit(rank, *job) for rank, job in jobs.items()})
-        try:
-            while run.waiting and not run.failures:
-                run.collect(TICK)
-                tick()
-            if run.failures:
-                run.collect_for(GRACE)
-        finally:  # also for Ctrl-C here
-            killed = run.end()
-        tick()
-        if run.failures:
-            note = "".join(f"\n  {name(r, self.parties)} did not stop within {STOP:g} s and was ended" for r in killed)
-            note += "\n  Start fresh engines with team.restart()" if self.lost() or killed else ""
-            raise party_error(run.failures, self.parties, note)
-        for rank in sorted(run.printed):
-            for line in run.printed[rank].splitlines():
-                print(f"{name(rank, self.parties)} │ {line}")
-        return run.values
-
-    def _submit(self, rank: int, function: Callable, args: tuple):
-        return self._views[rank].apply_async(perform, rank, cloudpickle.dumps((function, args)))
-
-    def process(self, rank: int) -> subprocess.Popen:
+    def engine(self, rank: int) -> subprocess.Popen:
         return self._engines[rank]
 
-
-class _Run:
-    """One function on several engines at once: what has come back, and who is still waited for."""
-
-    def __init__(self, engines: Engines, waiting: dict):
-        self.engines, self.waiting = engines, waiting
-        self.values, self.printed, self.failures = {}, {}, []
-
-    def collect(self, seconds: float):
-        """Take in what is there, or comes within `seconds`."""
-        concurrent.futures.wait(self.waiting.values(), seconds, concurrent.futures.FIRST_COMPLETED)
-        for rank, future in list(self.waiting.items()):
-            process = self.engines.process(rank)
-            done = future.done()  # asked once: it may become true at any time
-            error = future.exception() if done else None
-            if done and error is None:
-                value, printed, failure = cloudpickle.loads(future.result())
-                if failure is None:
-                    self.values[rank], self.printed[rank] = value, printed
-                else:
-                    self.failures.append(failure)
-            elif process.poll() is not None or (done and _reports_death(error, process)):
-                self.failures.append(Failure(rank, "Died", _fate("its process", process), died=True))
-            elif done:  # interrupted just before or after the function itself
-                self.failures.append(Failure(rank, getattr(error, "ename", type(error).__name__), str(error)[:500]))
-            else:
-                continue
-            del self.waiting[rank]
-
-    def collect_for(self, seconds: float):
-        deadline = time.monotonic() + seconds
-        while self.waiting and time.monotonic() < deadline:
-            self.collect(TICK)
-
-    def end(self) -> list[int]:
-        """Interrupt all that still run; returns the ranks that had to be killed."""
-        try:
-            for _ in range(int(STOP)):
-                for rank in self.waiting:
-                    self.engines.process(rank).send_signal(signal.SIGINT)
-                self.collect_for(1.0)  # an interrupt that falls between two steps of the engine is lost: repeat it
-        finally:  # a second Ctrl-C means "now"
-            for rank in self.waiting:
-                self.engines.process(rank).kill()
-                self.engines.process(rank).wait()
-        return list(self.waiting)
-
-
-def _reports_death(error: BaseException, process: subprocess.Popen) -> bool:
-    """Whether ipyparallel says that the engine died; its nanny can see that a moment before we do."""
-    if "EngineError" not in (type(error).__name__, getattr(error, "ename", None)):
-        return False
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(2.0)
-    return process.returncode is not None
-
-
-def perform(rank: int, job: bytes) -> bytes:
-    """On an engine: do a job, and say how it went (value, what was printed, failure)."""
-    printed, value, failure = io.StringIO(), None, None
-    try:
-        with contextlib.redirect_stdout(printed):
-            function, args = cloudpickle.loads(job)
-            value = function(*args)
-        return cloudpickle.dumps((value, printed.getvalue(), None))
-    except BaseException as error:
-        failure = Failure.of(rank, error)
-    return cloudpickle.dumps((None, printed.getvalue(), failure))
-
-
-def warm_up():
-    """On an engine: import what every run needs."""
-    from . import seat  # noqa: F401
+    def fate(self, rank: int) -> str:
+        code = self._engines[rank].poll()
+        if code is not None and code < 0:
+            return f"was ended by signal {-code} ({signal.Signals(-code).name})"
+        return f"ended with exit code {code}"
 
 
 def _end(owner: int, folder: str, processes: list[subprocess.Popen]):
@@ -233,13 +151,6 @@ def _end(owner: int, folder: str, processes: list[subprocess.Popen]):
     for process in processes:  # the watchdog, too, which bears no mark
         process.kill()
         process.wait()
-
-
-def _fate(who: str, process: subprocess.Popen) -> str:
-    code = process.poll()
-    if code is not None and code < 0:
-        return f"{who} was ended by signal {-code} ({signal.Signals(-code).name})"
-    return f"{who} ended with exit code {code}"
 
 
 def _read_json(file: Path):

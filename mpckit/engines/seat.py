@@ -3,14 +3,16 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
-from ..offline.source import DealerService
+from ..runtime.connect import answering
 from ..runtime.dealing import DealerClient, serve
+from ..runtime.doors import Listener, listen
 from ..runtime.session import Session
-from ..runtime.sockets import Listener, listen
 from ..runtime.telemetry import EventSender
+from ..runtime.tls import Identity, Pinned
 from ..runtime.wire import TCPWire, describe
 
 EVERY = 0.05  # seconds between two events about the same thing
@@ -25,38 +27,72 @@ class Seat:
     parties: int
     wire: TCPWire
     dealer: DealerClient | None
-    events: EventSender
+    events: "EventSender | Unheard"
 
 
 @dataclass(frozen=True)
 class Directory:
-    """Where everybody is in one run, and the tokens that prove it. The dealer's is another: it is not on the wire."""
+    """Where everybody is in one run, and the tokens that prove it. The dealer's is another: it is not on the wire.
+
+    `certificates` of the parties, and of the dealer, where the connections between them are encrypted.
+    """
 
     run: str
     addresses: tuple[tuple[str, int], ...]
     token: bytes
     dealer: tuple[str, int] | None
     dealer_token: bytes
-    events: str
+    events: str | None
     events_token: bytes
+    certificates: dict[int, str] | None = None
 
 
-def open_door(run: str) -> tuple[str, int]:
-    """Listen for the other parties of this run; the address."""
+class Door(NamedTuple):
+    """Where an engine listens for one run, and its certificate for it."""
+
+    address: tuple[str, int]
+    certificate: str | None
+
+
+class Unheard:
+    """Takes the events of a party that is too far from the notebook to send them."""
+
+    dropped = 0
+
+    def send(self, **event):
+        pass
+
+    def hear(self, event):
+        pass
+
+    def close(self):
+        pass
+
+
+def open_door(run: str, party: int, host: str | None) -> Door:
+    """Listen for the other parties of this run: on `host`, encrypted, or (None) on this machine alone."""
     for run_before in list(_doors):  # a run that failed before everybody had come
         _doors.pop(run_before).close()
-    _doors[run] = listen()
-    return _doors[run].address
+    identity = Identity.make(party) if host else None
+    _doors[run] = listen(host, tls=Pinned(identity, {})) if host else listen()
+    return Door(_doors[run].address, identity.certificate if host else None)
 
 
-def take_seat(directory: Directory, party: int, function: Callable, args: tuple):
+def _door(directory: Directory) -> Listener:
+    door = _doors.pop(directory.run)
+    if directory.certificates is not None:
+        door.tls = Pinned(door.tls.identity, directory.certificates)
+    return door
+
+
+def take_seat(directory: Directory, party: int, function: Callable, args: tuple, timeout: float = 20.0):
     """Join the others and return `function(seat, *args)`. If it fails, all others are told why at once."""
-    events = EventSender(directory.events, party, directory.events_token)
-    dealer = None
+    events = EventSender(directory.events, party, directory.events_token) if directory.events else Unheard()
+    dealer, door = None, _door(directory)
     try:
-        with TCPWire.connect(_doors.pop(directory.run), party, directory.addresses, directory.token) as wire:
+        with TCPWire.connect(door, party, directory.addresses, directory.token, timeout, tls=door.tls) as wire:
             if directory.dealer:
-                dealer = DealerClient(directory.dealer, party, directory.dealer_token)
+                dealer = DealerClient(directory.dealer, party, directory.dealer_token, tls=door.tls)
             value = function(Seat(party, wire.parties, wire, dealer, events), *args)
             wire.finish()
             if dealer:
@@ -70,35 +106,25 @@ def take_seat(directory: Directory, party: int, function: Callable, args: tuple)
         events.close()
 
 
-def deal(directory: Directory, parties: int):
+def deal(directory: Directory, parties: int, timeout: float = 20.0):
     """The dealer's part of a run: answer the parties until they have all they need."""
-    service = DealerService(parties)
-
-    def answer(party, kind, request):
-        if kind == "deal" and len(service.seeds) < parties:
-            return None  # every piece depends on every party's seed
-        return service(party, kind, request)
-
-    serve(_doors.pop(directory.run), directory.dealer_token, range(parties), answer)
+    serve(_door(directory), directory.dealer_token, range(parties), answering(parties), timeout)
 
 
 def run_program(seat: Seat, program: Callable, args: tuple, draws: list, options: dict):
     """A party's part of `Team.run`: offline phase, then the program → (its value, its report)."""
     session = Session(seat.parties, here=(seat.party,), wire=seat.wire, dealer=seat.dealer, **options)
     start = time.perf_counter()
-    _warm_up()
     session.prepare(draws, _throttled(lambda done, total: seat.events.send(phase="offline", done=done, total=total)))
-    ledger = _ledger_events(seat.events)
-    session.meter.listeners.append(ledger)
+    session.meter.listeners.append(seat.events.hear)
     with session:
         value = program(*args)
-    ledger.flush()
     seat.events.send(phase="end", seconds=time.perf_counter() - start)
     return value, session.report()
 
 
-def _warm_up():
-    """Have the kernels loaded before anything is measured: numba fetches each from its cache at the first call."""
+def load():
+    """Have the kernels loaded before anything runs: numba fetches each from its cache at the first call."""
     with Session(2) as session, session.meter.phase_of("setup"):
         session.run(session.suite.relu, session.share(torch.zeros(1), owner=0))
 
@@ -113,29 +139,3 @@ def _throttled(tell: Callable[[int, int], None]) -> Callable[[int, int], None]:
             tell(done, total)
 
     return progress
-
-
-def _ledger_events(events: EventSender):
-    """A listener for the meter: tells the notebook what each layer, and all of it, has cost so far."""
-    told, rounds_so_far = 0.0, 0
-    where, new = None, {}
-
-    def tell():
-        nonlocal told, new
-        told = time.monotonic()
-        if where is not None:
-            events.send(phase=where[0], path=where[1], time=time.time(), done=rounds_so_far, **new)
-        new = {"rounds": 0, "bytes": 0, "compute": 0.0}
-
-    def listener(phase, path, rounds, sent, compute):
-        nonlocal rounds_so_far, where
-        if (phase, path) != where or time.monotonic() - told > EVERY:
-            tell()
-            where = (phase, path)
-        rounds_so_far += rounds
-        new["rounds"] += rounds
-        new["bytes"] += sum(sent.values())
-        new["compute"] += compute
-
-    listener.flush = tell
-    return listener

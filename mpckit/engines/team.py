@@ -11,35 +11,61 @@ import secrets
 import time
 from collections.abc import Callable
 
+from ..runtime.sockets import DEALER
 from ..runtime.telemetry import EventListener
+from ..runtime.transcript import Transcript
 from .failures import PartyError, TeamError
 from .ownership import Only, only, owners, resolve
 from .processes import Engines
 from .progress import Progress
+from .remote import RemoteEngines
+from .running import Ranks
 
 __all__ = ["Only", "PartyError", "Team", "TeamError", "cluster", "only"]
 
 
-def cluster(parties: int = 2, link=None, dealer: bool = True, threads: int = 1, **session_options) -> "Team":
+def cluster(
+    parties: int = 2, link=None, dealer: bool = True, threads: int | None = None, *, profile: str | None = None,
+    client=None, engines: list[int] | None = None, hosts: list[str] | None = None, **session_options,
+) -> "Team":  # fmt: skip
     """Start `parties` engines, and one more that deals, on this machine. Use it in `with`, or call `team.stop()`.
 
-    link      the network for the times in the report            threads   for the arithmetic of each engine
-    dealer    False: no dealer's engine, for `spmd` only                          session_options   as for `Session`
+    link      the network for the times in the report            session_options   as for `Session`
+    dealer    False: no dealer's engine, for `spmd` only
+    threads   for the arithmetic of each engine; default: OMP_NUM_THREADS, or the cores divided among them; 1 on
+              engines that run already
+
+    Or take engines that run already, on other machines too; their connections are encrypted, and they stay when the
+    team stops.
+
+    profile   of a running cluster (`ipcluster`: SSH, MPI, Slurm …)    client   an `ipyparallel.Client`, instead
+    engines   ids of the parties' engines, in order, then the dealer's; default: the first ones
+    hosts     addresses at which they reach each other, in the same order; default: they find out
     """
     if link is not None:
         session_options["link"] = link
-    return Team(parties, dealer, threads, session_options).start()
+    remote = None
+    if profile is not None or client is not None:
+        remote = {"profile": profile, "client": client, "chosen": engines, "hosts": hosts}
+    elif engines is not None or hosts is not None:
+        raise ValueError("engines= and hosts= are about engines that run already: give profile= or client= too")
+    return Team(parties, dealer, threads, session_options, remote).start()
 
 
 class Team:
-    """Parties 0 to `parties` - 1 on engines of this machine; `with team:` starts them, if need be, and stops them."""
+    """Parties 0 to `parties` - 1 on engines; `with team:` starts them, if need be, and stops them."""
 
-    def __init__(self, parties: int, dealer: bool = True, threads: int = 1, session_options: dict | None = None):
+    def __init__(
+        self, parties: int, dealer: bool = True, threads: int | None = None, session_options: dict | None = None,
+        remote: dict | None = None,
+    ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
-        self.parties, self.dealer, self.threads = parties, dealer, threads
+        self.parties, self.dealer = parties, dealer
+        self.threads = threads
         self.session_options = session_options or {}
-        self._engines: Engines | None = None
+        self._remote = remote
+        self._engines: Ranks | None = None
         self._events: EventListener | None = None
         self._running = False
 
@@ -65,12 +91,16 @@ class Team:
         """Start the engines, unless all of them are there."""
         if not self.alive:
             self.stop()
-            self._engines = Engines(self.parties, self.parties + self.dealer, self.threads)
+            count = self.parties + self.dealer
             self._events = EventListener(secrets.token_bytes(32))
+            if self._remote is None:
+                self._engines = Engines(self.parties, count, self.threads)
+            else:
+                self._engines = RemoteEngines(self.parties, count, self.threads, **self._remote)
         return self
 
     def stop(self):
-        """End all processes of the team. May be called again."""
+        """End all processes that the team has started. May be called again."""
         if self._events is not None:
             self._events.close()
         if self._engines is not None:
@@ -92,7 +122,7 @@ class Team:
         state = "stopped" if self._engines is None else "ready" if self.alive else "broken: restart()"
         return f"Team({self.parties} parties{', a dealer' if self.dealer else ''}; {state})"
 
-    def _need(self) -> Engines:
+    def _need(self) -> Ranks:
         if self._engines is None:
             raise TeamError("this team is stopped: team.start(), or `with team:`")
         return self._engines
@@ -114,17 +144,27 @@ class Team:
         from . import seat
 
         args = per_party_args if per_party_args is not None else [()] * self.parties
-        run, token = secrets.token_hex(8), secrets.token_bytes(32)
-        ranks = range(self.parties + self.dealer)
-        doors = self._run({rank: (seat.open_door, (run,)) for rank in ranks})
-        directory = seat.Directory(
-            run, tuple(doors[p] for p in range(self.parties)), token, doors.get(self.parties), secrets.token_bytes(32),
-            self._events.address, self._events.renew(),
-        )  # fmt: skip
+        directory = self._directory()
         jobs = {p: (seat.take_seat, (directory, p, function, tuple(args[p]))) for p in range(self.parties)}
         if self.dealer:
             jobs[self.parties] = (seat.deal, (directory, self.parties))
         return self._values(self._run(jobs, tick))
+
+    def _directory(self):
+        """Have everybody open a door for one run."""
+        from . import seat
+
+        run, token = secrets.token_hex(8), secrets.token_bytes(32)
+        ranks, engines = range(self.parties + self.dealer), self._need()
+        who = [*range(self.parties), DEALER][: len(ranks)]
+        hosts = [None] * len(ranks) if self._remote is None else engines.hosts
+        doors = self._run({rank: (seat.open_door, (run, who[rank], hosts[rank])) for rank in ranks})
+        return seat.Directory(
+            run, tuple(doors[p].address for p in range(self.parties)), token,
+            doors[self.parties].address if self.dealer else None, secrets.token_bytes(32),
+            self._events.address if self._heard() else None, self._events.renew(),
+            None if self._remote is None else {who[rank]: doors[rank].certificate for rank in ranks},
+        )  # fmt: skip
 
     def run(self, program: Callable, *args, progress: bool = True, **options):
         """Run `program(*args)` on all parties → (one value per party, report).
@@ -142,33 +182,47 @@ class Team:
         if not self.dealer:
             raise TeamError("this team has no dealer to prepare what a program draws: cluster(parties) starts one")
         options = self.session_options | options
-        draws, rounds = _plan(program, [resolve(a, None) for a in args], self.parties, options)
+        planned = _plan(program, [resolve(a, None) for a in args], self.parties, options)
+        if options.get("suite") == "auto":
+            options["suite"] = planned.report.suite
+        draws, rounds = list(planned.draws), planned.report.rounds("setup") + planned.report.rounds("online")
         own = [(program, tuple(resolve(a, p) for a in args), draws, options) for p in range(self.parties)]
-        bars, seen = Progress(progress), 0
-        events = self._events.events
+        bars, latest = Progress(progress), {}
+
+        def heard(event):  # in the listener's thread, so it draws nothing
+            if event["phase"] == "offline" and event["party"] == self.parties - 1:  # the one who asks the dealer
+                latest["offline"] = event["done"], event["total"], "correlations"
+            elif "rounds" in event and event["party"] == 0:
+                done = event["step"] + event["rounds"]
+                latest["online"] = done, max(rounds, done), "rounds"
 
         def tick():
-            nonlocal seen
-            while seen < len(events):
-                event = events[seen]
-                seen += 1
-                if event["phase"] == "offline" and event["party"] == self.parties - 1:  # the one who asks the dealer
-                    bars.update("offline", event["done"], event["total"], "correlations")
-                elif "rounds" in event and event["party"] == 0:
-                    bars.update("online", event["done"], max(rounds, event["done"]), "rounds")
+            for phase, state in list(latest.items()):
+                bars.update(phase, *state)
 
+        self._events.tell(phase="plan", report=planned.report)
+        unsubscribe = self._events.subscribe(heard)
         start = time.perf_counter()
         try:
             results = self.wired(run_program, own, tick)
             self._hear_the_end()
+            tick()
         finally:
+            unsubscribe()
             bars.close()
         report = _merge([report for _, report in results])
         report.wall["total"] = time.perf_counter() - start
+        report = dataclasses.replace(report, why=planned.report.why, planned=planned.report.planned)
         return [value for value, _ in results], report
+
+    def _heard(self) -> bool:
+        """Whether the parties are near enough to tell how far they are."""
+        return self._remote is None or self._need().beside
 
     def _hear_the_end(self):
         """Wait for the last event of each party: results take another way here, and may come first."""
+        if not self._heard():
+            return
         deadline = time.monotonic() + 1.0
         while (
             time.monotonic() < deadline and sum(e["phase"] == "end" for e in list(self._events.events)) < self.parties
@@ -178,7 +232,9 @@ class Team:
     def _run(self, jobs: dict, tick=lambda: None) -> dict:
         engines = self._need()
         if self._running:
-            raise TeamError("this team is running a program already: wait for it, or start a second team")
+            raise TeamError(
+                "this team is running a program already: wait for it (background cells: join()), or start a second team"
+            )
         self._running = True
         try:
             return engines.run(jobs, tick)
@@ -189,13 +245,12 @@ class Team:
         return [values[p] for p in range(self.parties)]
 
 
-def _plan(program: Callable, args: list, parties: int, options: dict) -> tuple[list, int]:
-    """What the dealer must prepare, in order, and the rounds to come; the program is run on shapes."""
+def _plan(program: Callable, args: list, parties: int, options: dict):
+    """What the program will need; it is run on shapes."""
     from ..offline.plan import plan
 
     with contextlib.redirect_stdout(io.StringIO()):  # what the program prints is for the parties to say, once
-        made = plan(program, *args, parties=parties, **options)
-    return list(made.draws), made.report.rounds("setup") + made.report.rounds("online")
+        return plan(program, *args, parties=parties, **options)
 
 
 def _merge(reports: list):
@@ -205,6 +260,7 @@ def _merge(reports: list):
             own[0],
             by_party={p: sent for line in own for p, sent in line.by_party.items()},
             compute=max(line.compute for line in own),
+            waiting=max(line.waiting for line in own),
         )
         for own in zip(*(report.lines for report in reports))
     )
@@ -214,4 +270,5 @@ def _merge(reports: list):
         offline_bytes=max(report.offline_bytes for report in reports),
         offline_seconds=max(report.offline_seconds for report in reports),
         wall={phase: max(report.wall[phase] for report in reports) for phase in reports[0].wall},
+        transcript=reports[0].transcript and Transcript.merged([report.transcript for report in reports]),
     )

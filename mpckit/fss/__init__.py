@@ -4,5 +4,6 @@ dpf · 1{x = alpha} as xor-shared bits, and from the same key 1{x < alpha}      
 """
 
 from . import dcf, dpf
+from .batch import Keys
 
-__all__ = ["dcf", "dpf"]
+__all__ = ["Keys", "dcf", "dpf"]

@@ -79,9 +79,14 @@ class Key:
         return self._with(self.root[some], self.cw[:, some], self.vcw[:, :, some])
 
     @property
+    def size(self) -> int:
+        """Bytes of all keys."""
+        return -(-len(self) * key_bits(self.bits, self.words, self.width) // 8)
+
+    @property
     def nbytes(self) -> int:
         """Bytes on the wire, with the head."""
-        return keys.HEAD.size + -(-len(self) * key_bits(self.bits, self.words, self.width) // 8)
+        return keys.HEAD.size + self.size
 
     def to(self, device) -> "Key":
         return self._with(self.root.to(device), self.cw.to(device), self.vcw.to(device))
@@ -121,6 +126,18 @@ def _blocks(words):
 def _words(blocks, count):
     """The inverse: [..., B, N, 2] → [..., count, N]."""
     return blocks.movedim(-1, -2).flatten(-3, -2)[..., :count, :]
+
+
+def corrections(key: Key) -> list[tuple[torch.Tensor, int, bool]]:
+    """What of `gen`'s keys travels: (words, their bits, whether to both parties)."""
+    return [(key.cw, 64, True), (_words(key.vcw, key.words), key.width, True)]
+
+
+def expand(party: int, count: int, bits: int, words: int, width: int, stream, received) -> Key:
+    """A party's keys from its own stream and from `received(shape, width)`, which gives the words that travelled."""
+    root = keys.root(party, count, stream)
+    cw, values = received((bits, count, 2), 64), received((bits + 1, words, count), width)
+    return Key(party, bits, words, width, root, cw, _blocks(signed(values.to(torch.int64), width)))
 
 
 def gen(alpha: torch.Tensor, beta: torch.Tensor, bits: int, streams, width: int = 64) -> tuple[Key, Key]:

@@ -28,6 +28,7 @@ import torch
 
 from .. import kernels
 from ..kernels.ggm import LEAF_BITS, one_hot, parity, up_to
+from ..ring import ones
 from . import keys
 
 KIND = b"DPF1"
@@ -68,9 +69,14 @@ class Key:
         return Key(self.party, self.bits, self.root[some], self.cw[:, some])
 
     @property
+    def size(self) -> int:
+        """Bytes of all keys."""
+        return -(-len(self) * key_bits(self.bits) // 8)
+
+    @property
     def nbytes(self) -> int:
         """Bytes on the wire, with the head."""
-        return keys.HEAD.size + -(-len(self) * key_bits(self.bits) // 8)
+        return keys.HEAD.size + self.size
 
     def to(self, device) -> "Key":
         return Key(self.party, self.bits, self.root.to(device), self.cw.to(device))
@@ -91,12 +97,43 @@ class Key:
         fields, rest = keys.read_head(data, KIND, size, party=party, bits=bits, count=count, words=1, width=1)
         party, bits, n = fields["party"], fields["bits"], fields["count"]
         if bits < LEAF_BITS:
-            table = keys.from_bytes(rest, (n,), 1 << bits) & keys.ones(1 << bits)
-            return Key(party, bits, torch.stack((table, torch.zeros_like(table)), -1), table.new_empty((0, n, 2)))
+            table = _narrow_table(keys.from_bytes(rest, (n,), 1 << bits), bits)
+            return Key(party, bits, table, table.new_empty((0, n, 2)))
         levels = 0 if bits == LEAF_BITS else bits - LEAF_BITS + 1
         return Key(
             party, bits, keys.from_bytes(rest[: 16 * n], (n, 2)), keys.from_bytes(rest[16 * n :], (levels, n, 2))
         )
+
+
+def corrections(key: Key) -> list[tuple[torch.Tensor, int, bool]]:
+    """What of `gen`'s second key travels: (words, their bits, whether to both parties)."""
+    if key.bits < LEAF_BITS:
+        return [(key.root[:, 0], 1 << key.bits, False)]
+    return [(key.root, 64, False)] if key.bits == LEAF_BITS else [(key.cw, 64, True)]
+
+
+def expand(party: int, count: int, bits: int, stream, received) -> Key:
+    """A party's keys from its own stream and from `received(shape, width)`, which gives the words that travelled."""
+    if bits > LEAF_BITS:
+        return Key(party, bits, keys.root(party, count, stream), received((bits - LEAF_BITS + 1, count, 2), 64))
+    if party == 0:
+        table = _table(stream, count, bits)
+    elif bits == LEAF_BITS:
+        table = received((count, 2), 64)
+    else:
+        table = _narrow_table(received((count,), 1 << bits), bits)
+    return Key(party, bits, table, table.new_empty((0, count, 2)))
+
+
+def _table(stream, count, bits):
+    """Party 0's table, uniform."""
+    words = stream.words((count, 2))
+    return words & up_to(torch.full_like(words[:, 0], (1 << bits) - 1))
+
+
+def _narrow_table(words, bits):
+    words = words & ones(1 << bits)
+    return torch.stack((words, torch.zeros_like(words)), -1)
 
 
 def gen(alpha: torch.Tensor, bits: int, streams) -> tuple[Key, Key]:
@@ -108,10 +145,9 @@ def gen(alpha: torch.Tensor, bits: int, streams) -> tuple[Key, Key]:
     keys.check_points(alpha, bits, name="alpha")
     n = len(alpha)
     if bits <= LEAF_BITS:
-        words = streams[0].words((n, 2))
-        table = words & up_to(torch.full_like(alpha, (1 << bits) - 1))
+        table = _table(streams[0], n, bits)
         empty = table.new_empty((0, n, 2))
-        return Key(0, bits, table, empty), Key(1, bits, table ^ one_hot(alpha & keys.ones(bits)), empty)
+        return Key(0, bits, table, empty), Key(1, bits, table ^ one_hot(alpha & ones(bits)), empty)
     roots = [keys.root(p, n, streams[p]) for p in (0, 1)]
     cw = kernels.dpf_gen(alpha, *roots, bits)
     return Key(0, bits, roots[0], cw), Key(1, bits, roots[1], cw)
@@ -130,7 +166,7 @@ def less_than(key: Key, x: torch.Tensor) -> torch.Tensor:
 def _at(key, x, kernel, mask):
     keys.check_points(x, key.bits, len(key))
     if key.bits <= LEAF_BITS:
-        return parity(key.root & mask(x & keys.ones(key.bits))).bool()
+        return parity(key.root & mask(x & ones(key.bits))).bool()
     return kernel(x if x.dim() == 2 else x[None], key.root, key.cw, key.bits).view(x.shape)
 
 

@@ -23,11 +23,6 @@ def root(party: int, count: int, stream) -> torch.Tensor:
     return torch.stack(((low & ~1) | party, high), -1)
 
 
-def ones(bits: int) -> int:
-    """The low `bits` bits, as an int64."""
-    return -1 if bits == 64 else (1 << bits) - 1
-
-
 def check_points(x, bits: int, count: int | None = None, name="x") -> None:
     """ValueError unless x is int64, [N], or [K, N] where `count` keys are given, and bits in 1 … 64."""
     if not isinstance(bits, int) or not 1 <= bits <= 64:

@@ -64,6 +64,7 @@ from .reference import (  # noqa: E402
     pack,
     packed_bytes,
     select,
+    signed_lookup,
     to_planes,
     tree_node,
     unpack,
@@ -72,5 +73,5 @@ from .reference import (  # noqa: E402
 __all__ = [
     "KERNELS", "Kernel", "beaver", "conv", "dcf_eval", "dcf_gen", "digit_compare", "digit_tables", "dpf_all",
     "dpf_eval", "dpf_gen", "dpf_parity", "from_planes", "kernel", "keystream", "load", "lookup", "matmul", "pack",
-    "packed_bytes", "prg", "select", "to_planes", "tree_node", "unpack",
+    "packed_bytes", "prg", "select", "signed_lookup", "to_planes", "tree_node", "unpack",
 ]  # fmt: skip

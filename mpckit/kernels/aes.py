@@ -1,28 +1,25 @@
 """Trees on a CPU: sixteen keys walk side by side in vector registers, through the processor's own AES rounds.
 
-All of it stays in this one file: numba's cache does not notice edits in an imported module. `Blocks` is an LLVM vector
-of sixteen 128-bit blocks, which LLVM spreads over registers of any width; only `hashed` must know how wide they are.
-Which way a process takes is decided once, from the features that numba compiles for, or by MPCKIT_AES:
+Loops and the instructions they are made of stay in one file: numba's cache does not notice edits in an imported module.
+`ggm_cpu` runs them on tensors. `Blocks` is an LLVM vector of sixteen 128-bit blocks, which LLVM spreads over registers
+of any width; only `hashed` must know how wide they are. Which way a process takes is decided once, from the features
+that numba compiles for, or by MPCKIT_AES:
 
     vaes512, vaes256    four or two blocks to an instruction
     aesni               one block to an instruction
-    openssl             `cryptography` and the definitions in `ggm`, on any CPU
+    openssl             no loop: `cryptography` and the definitions in `ggm`, on any CPU
 """
 
 import os
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numba import njit, types
 from numba.core import config
 from numba.core.cgutils import ir  # the llvmlite that this numba came with
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic, models, register_model
 
-from . import ggm
-from .ggm import CHILD, LEAF, LEAF_BITS, VALUE
+from .ggm import CHILD, KEY, LEAF, LEAF_BITS, VALUE
 from .reference import _round_keys
 
 GROUP = 16  # keys side by side: four 512-bit registers keep the AES units busy
@@ -165,7 +162,7 @@ def hashed(typing, v, tweak, lanes):
     suffix = {1: "", 2: ".256", 4: ".512"}[per]
     register = ir.VectorType(WORD, 2 * per)
     at_once = min(8, GROUP // per)  # registers in flight
-    keys = [key.view(np.int64).tolist() for key in _round_keys(np.frombuffer(ggm.KEY, np.uint8))]
+    keys = [key.view(np.int64).tolist() for key in _round_keys(np.frombuffer(KEY, np.uint8))]
 
     def code(context, builder, signature, args):
         shape = ir.FunctionType(register, [register, register])
@@ -199,13 +196,13 @@ def hashed(typing, v, tweak, lanes):
 
 
 @njit(cache=True)
-def _prg(blocks, out, n, tweak, lanes):
+def prg(blocks, out, n, tweak, lanes):
     for at in range(0, 2 * (n - n % GROUP), WORDS):
         store(out, at, hashed(load(blocks, at), tweak, lanes))
 
 
 @njit(cache=True)
-def _again(blocks, times, lanes):
+def again(blocks, times, lanes):
     """H over and over, in place and in the first-level cache: what the AES units give at best, for `mpckit bench`."""
     for _ in range(times):
         for at in range(0, blocks.size, WORDS):
@@ -218,7 +215,7 @@ def _down(s, right, cw, lanes):
 
 
 @njit(cache=True)
-def _dpf_gen(alpha, root0, root1, out, n, bits, lanes):
+def dpf_gen(alpha, root0, root1, out, n, bits, lanes):
     leaf = bits - LEAF_BITS
     for at in range(0, n - n % GROUP, GROUP):
         a, s0, s1 = load_pairs(alpha, at), load(root0, 2 * at), load(root1, 2 * at)
@@ -236,7 +233,7 @@ def _dpf_gen(alpha, root0, root1, out, n, bits, lanes):
 
 
 @njit(cache=True)
-def _dpf_points(x, root, cw, out, n, points, bits, prefix, lanes):
+def dpf_points(x, root, cw, out, n, points, bits, prefix, lanes):
     leaf, one, side = bits - LEAF_BITS, np.int64(1), np.int64(prefix)
     mask, left = np.empty(WORDS, np.int64), np.empty(2 * WORDS, np.int64)
     for at in range(0, n - n % GROUP, GROUP):
@@ -269,7 +266,7 @@ def _dpf_points(x, root, cw, out, n, points, bits, prefix, lanes):
 
 
 @njit(cache=True)
-def _dpf_all(root, cw, out, n, bits, lanes):
+def dpf_all(root, cw, out, n, bits, lanes):
     leaf = bits - LEAF_BITS
     row = 2 << leaf
     nodes = np.empty(WORDS << leaf, np.int64)  # node j of sixteen keys at j · WORDS
@@ -293,7 +290,7 @@ def _dpf_all(root, cw, out, n, bits, lanes):
 
 
 @njit(cache=True)
-def _dcf_gen(alpha, beta, root0, root1, cws, sums, n, blocks, bits, lanes):
+def dcf_gen(alpha, beta, root0, root1, cws, sums, n, blocks, bits, lanes):
     for at in range(0, n - n % GROUP, GROUP):
         a, s0, s1, before = load_pairs(alpha, at), load(root0, 2 * at), load(root1, 2 * at), zero()
         delta = xor(s0, s1)
@@ -317,7 +314,7 @@ def _dcf_gen(alpha, beta, root0, root1, cws, sums, n, blocks, bits, lanes):
 
 
 @njit(cache=True)
-def _dcf_eval(x, root, cw, vcw, out, n, points, blocks, bits, lanes):
+def dcf_eval(x, root, cw, vcw, out, n, points, blocks, bits, lanes):
     for at in range(0, n - n % GROUP, GROUP):
         for k in range(points):
             s, xs = load(root, 2 * at), load_pairs(x, k * n + at)
@@ -330,100 +327,3 @@ def _dcf_eval(x, root, cw, vcw, out, n, points, blocks, bits, lanes):
                     store(out, sums, add(total, add(value, hashed(s, VALUE * (1 + j), lanes))))
                 if level < bits:
                     s = _down(s, bit(xs, bits - 1 - level), load(cw, 2 * (level * n + at)), lanes)
-
-
-# ---- bodies --------------------------------------------------------------------------------------
-
-
-def _grouped(loop, given, made, *rest):
-    """Run `loop` on tensors [..., n, width]; keys beyond the last full group go once more, padded to one."""
-
-    def flat(t):
-        return np.ascontiguousarray(t.numpy()).reshape(-1)
-
-    n = given[0].shape[-2]
-    left = n % GROUP
-    if n >= GROUP:
-        loop(*map(flat, given), *map(flat, made), n, *rest, LANES[way])
-    if left:
-        last = [F.pad(t[..., n - left :, :], (0, 0, 0, GROUP - left)) for t in given]
-        few = [t.new_empty((*t.shape[:-2], GROUP, t.shape[-1])) for t in made]
-        loop(*map(flat, last), *map(flat, few), GROUP, *rest, LANES[way])
-        for t, part in zip(made, few):
-            t[..., n - left :, :] = part[..., :left, :]
-    return made
-
-
-def _body(kernel):
-    """Register a fast body, which gives way to the definition where the CPU has no instruction for AES."""
-
-    def register(fast):
-        kernel.on("cpu")(lambda *args: kernel.reference(*args) if way == "openssl" else fast(*args))
-        return fast
-
-    return register
-
-
-@ggm.prg.on("cpu")
-def prg(blocks, tweak):
-    if way != "openssl":
-        flat = blocks.reshape(-1, 2)
-        return _grouped(_prg, [flat], [torch.empty_like(flat)], tweak)[0].view(blocks.shape)
-    words = blocks.reshape(-1, 2).numpy()
-    mixed = np.empty((len(words) + 1, 2), np.int64)[:-1]  # update_into asks for a spare block behind its output
-    mixed[:, 0] = words[:, 1]
-    mixed[:, 1] = words[:, 0] ^ tweak ^ words[:, 1]
-    out = np.empty((len(words) + 1, 2), np.int64)
-    encryptor = Cipher(algorithms.AES(ggm.KEY), modes.ECB()).encryptor()
-    encryptor.update_into(mixed.view(np.uint8).reshape(-1), out.view(np.uint8).reshape(-1))
-    return torch.from_numpy(out[:-1] ^ mixed).view(blocks.shape)
-
-
-@_body(ggm.dpf_gen)
-def dpf_gen(alpha, root0, root1, bits):
-    out = torch.empty((bits - LEAF_BITS + 1, *root0.shape), dtype=torch.int64)
-    return _grouped(_dpf_gen, [alpha[:, None], root0, root1], [out], bits)[0]
-
-
-def _points(x, root, cw, bits, prefix):
-    out = torch.empty((*x.shape, 1), dtype=torch.bool)
-    return _grouped(_dpf_points, [x[..., None], root, cw], [out], len(x), bits, prefix)[0][..., 0]
-
-
-@_body(ggm.dpf_eval)
-def dpf_eval(x, root, cw, bits):
-    return _points(x, root, cw, bits, False)
-
-
-@_body(ggm.dpf_parity)
-def dpf_parity(x, root, cw, bits):
-    return _points(x, root, cw, bits, True)
-
-
-@_body(ggm.dpf_all)
-def dpf_all(root, cw, bits):
-    return _grouped(_dpf_all, [root, cw], [torch.empty((len(root), 1 << bits >> 6), dtype=torch.int64)], bits)[0]
-
-
-@_body(ggm.dcf_gen)
-def dcf_gen(alpha, beta, root0, root1, bits):
-    made = [
-        torch.empty((bits, *root0.shape), dtype=torch.int64),
-        torch.empty((bits + 1, *beta.shape), dtype=torch.int64),
-    ]
-    return tuple(_grouped(_dcf_gen, [alpha[:, None], beta, root0, root1], made, len(beta), bits))
-
-
-@_body(ggm.dcf_eval)
-def dcf_eval(x, root, cw, vcw):
-    out = torch.empty((len(x), *vcw.shape[1:]), dtype=torch.int64)
-    return _grouped(_dcf_eval, [x[..., None], root, cw, vcw], [out], len(x), vcw.shape[1], len(cw))[0]
-
-
-def ceiling(blocks: torch.Tensor, times: int) -> None:
-    """H on 16·k blocks [16·k, 2] in place, `times` times over, with nothing around it."""
-    if way != "openssl":
-        _again(blocks.view(-1).numpy(), times, LANES[way])
-        return
-    for _ in range(times):
-        blocks.copy_(prg(blocks, CHILD))

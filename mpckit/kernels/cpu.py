@@ -1,6 +1,6 @@
 """Fast bodies for CPU tensors: numba loops over words, torch where its own int64 code wins, OpenSSL for masks.
 
-All numba code stays in this one file: numba's cache does not notice edits in an imported module. Inner loops run
+Numba code stays in the file of its kernel: numba's cache does not notice edits in an imported module. Inner loops run
 over contiguous words in blocks that fit the first-level cache, so that LLVM turns them into vector code.
 """
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numba import njit
 
-from . import aes  # noqa: F401  (registers its bodies)
+from . import ggm_cpu, lookups  # noqa: F401  (they register their bodies)
 from . import reference as definition
 from .reference import DIGIT
 from .tree import terms
@@ -328,29 +328,6 @@ def _tree_node(opened, dealt, head, inputs, out):
                         term[w] &= opened[d, w0 + w]
             for w in range(size):
                 out[which, w0 + w] ^= term[w]
-
-
-@definition.lookup.on("cpu")
-def lookup(x_hat, hot, table):
-    size = table.numel()
-    start = (-x_hat) & (size - 1)
-    # table[(x̂ - v) mod size] is twice[start + v]: one ascending run per element
-    twice = table[(-torch.arange(2 * size)) & (size - 1)]
-    out = np.empty(x_hat.numel(), np.int64)
-    _lookup(start.contiguous().numpy(), hot.contiguous().numpy(), twice.numpy(), size, out)
-    return torch.from_numpy(out)
-
-
-@njit(cache=True)
-def _lookup(start, hot, twice, size, out):
-    run = min(size, 64)
-    for n in range(out.size):
-        total = np.int64(0)
-        for word in range(hot.shape[1]):
-            code, at = hot[n, word], start[n] + 64 * word
-            for v in range(run):
-                total ^= twice[at + v] & -((code >> v) & 1)
-        out[n] = total
 
 
 # ---- masks ---------------------------------------------------------------------------------------

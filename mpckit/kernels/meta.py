@@ -53,6 +53,11 @@ def lookup(x_hat, hot, table):
     return torch.empty_like(x_hat)
 
 
+@definition.signed_lookup.on("meta")
+def signed_lookup(x_hat, hot, tables, first):
+    return _words(tables.shape[0], *x_hat.shape)
+
+
 # ---- trees ---------------------------------------------------------------------------------------
 
 

@@ -179,6 +179,23 @@ def lookup(x_hat, hot, table):
     return out
 
 
+@kernel
+def signed_lookup(x_hat, hot, tables, first):
+    """One party's sum of the entries that its bits choose: x̂ [N] modulo 2^k, hot [N, words] as in `lookup` a share of
+    the one-hot code of r, public tables [T, 2^k] → int64 [T, N], negated for all but the first party.
+
+    ±Σ_v hot_v · tables[t][(x̂ - v) mod 2^k]. Where both parties' bits are equal their terms cancel, and they differ at r
+    alone: the two results add up to u·tables[t][(x̂ - r) mod 2^k] modulo 2^64, with u = 1 where the first party's bit at
+    r is 1, else u = -1. Whoever dealt the shares knows u.
+    """
+    size = tables.shape[1]
+    out = tables.new_zeros((tables.shape[0], x_hat.shape[0]))
+    for v in range(size):
+        bit = (hot[:, v // 64] >> (v % 64)) & 1
+        out = out + tables[:, (x_hat - v) & (size - 1)] * bit
+    return out if first else -out
+
+
 # ---- masks ---------------------------------------------------------------------------------------
 
 

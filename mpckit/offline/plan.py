@@ -5,14 +5,15 @@ after such a place cannot be planned and is dealt on demand when the program run
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from ..runtime.report import Report, size
-from ..runtime.session import Session
+from ..protocols.suites import SUITES
+from ..runtime.report import Offer, Report, duration, size
+from ..runtime.session import KEY_BUDGET, Session
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 
@@ -38,9 +39,34 @@ class Plan:
 def plan(program, *args, parties: int = 2, **options) -> Plan:
     """Dry run of `program(*args)`; of tensors and modules among the arguments only the shapes count.
 
-    `options` as for `Session`.
+    `options` as for `Session`; with suite="auto" every suite for so many parties is tried, and the report says which
+    was taken, why, and what each costs (`report.offers`).
     """
-    options.pop("insecure_seed", None)
+    if options.get("suite") != "auto":
+        return _plan(program, args, parties, options)
+    suites = [name for name, suite in SUITES.items() if suite.parties in (None, parties)]
+    plans = [_plan(program, args, parties, options | {"suite": name}) for name in suites]
+    chosen, why = _choose([p.report for p in plans], options.get("key_budget", KEY_BUDGET))
+    report = replace(plans[chosen].report, why=why, planned=tuple(Offer.of(p.report) for p in plans))
+    return replace(plans[chosen], report=report)
+
+
+def _choose(reports: list[Report], key_budget: int) -> tuple[int, str]:
+    """(which of them, why): the fastest on the link whose keys fit the budget."""
+    fit = [i for i, report in enumerate(reports) if report.key_bytes <= key_budget]
+    times = [Offer.of(report).seconds(report.link) for report in reports]
+    best = min(fit, key=times.__getitem__)
+    if len(reports) == 1:
+        return best, f"the only one for {reports[0].parties} parties"
+    out = [f"the keys of {reports[i].suite} take {size(reports[i].key_bytes)}, the budget is {size(key_budget)}"
+           for i in range(len(reports)) if i not in fit]  # fmt: skip
+    others = ", ".join(f"{duration(times[i])} with {reports[i].suite}" for i in fit if i != best)
+    link = reports[best].link.name
+    return best, "; ".join([f"{duration(times[best])} on the wire, {link}" + f" ({others})" * bool(others), *out])
+
+
+def _plan(program, args, parties, options) -> Plan:
+    options = {name: value for name, value in options.items() if name != "insecure_seed"}
     session = Session(parties, meta=True, **options)
     stopped = None
     with session, Shapes(), torch.random.fork_rng(devices=[]):

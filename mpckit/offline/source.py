@@ -1,28 +1,84 @@
-"""Where a session's pieces come from: a dealer in this process, a dealer's engine, or nowhere (planning)."""
+"""Where a session's pieces come from: a dealer in this process, a dealer's engine, or nowhere (planning).
+
+A correlation with long keys is dealt in parts, and its keys wait in a `Spool`: memory stays bounded on all sides.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
 
 import torch
 
-from .dealer import Dealing, Expanding, MetaDealing, correction_bytes, from_json, pack_corrections, pieces_of, to_json
-from .store import ReuseError
+from ..once import OneTime, ReuseError
+from .dealer import (
+    Dealing,
+    Expanding,
+    Joined,
+    MetaDealing,
+    correction_bytes,
+    pieces_of,
+    to_json,
+)
+from .spool import Spool
 
 
-class LocalDealer:
-    """Deals for all parties in this process.
-
-    `sent` counts the bytes of corrections that a real dealer would send to the last party.
+class Source(OneTime, ABC):
+    """Abstract. `sent` counts the bytes that go to the last party, who gets most; `keys` those of one party's keys of
+    function secret sharing, with the roots, which it expands by itself.
     """
+
+    def __init__(self, spool: Spool | None = None):
+        self.spool, self.sent, self.keys = spool, 0, 0
+        self._next = 0
+
+    def deal(self, serial: int, correlation) -> list[tuple]:
+        """For each party here, in order, its tuple of shares and keys. Raises ReuseError for an old serial: what was
+        expanded under one would be expanded again.
+        """
+        self.stay_home()
+        if serial < self._next:
+            raise ReuseError(f"draw {serial} has been dealt already; the next is {self._next}")
+        self._next, whole = serial + 1, None
+        for i, part in enumerate(correlation.parts()):
+            pieces = self._deal_part(serial, i, part)
+            if part is correlation:
+                return pieces
+            whole = whole or Joined(correlation.shape)
+            whole.add(part.shape[0], pieces)
+        return whole.pieces()
+
+    @abstractmethod
+    def _deal_part(self, serial: int, i: int, part) -> list[tuple]:
+        """The same for one of its parts."""
+
+    def _pieces(self, handles, parties):
+        self.keys += sum(h.pieces[0].size for h in handles if h.value is None)
+        return pieces_of(handles, parties, self.spool)
+
+
+def stream_name(serial: int, part: int, correlation) -> str:
+    """What the streams of a part are called, for all who expand them.
+
+    The correlation is part of the name: who has another one dealt under this number gets pieces of unrelated streams,
+    and not the masks of the others.
+    """
+    what = hashlib.blake2b(repr(correlation).encode(), digest_size=16).hexdigest()
+    return f"{serial}/{part}/{what}"
+
+
+class LocalDealer(Source):
+    """Deals for all parties in this process."""
 
     reading = Dealing
 
-    def __init__(self, seeds: dict[int, bytes]):
-        self.seeds, self.sent = seeds, 0
+    def __init__(self, seeds: dict[int, bytes], spool: Spool | None = None):
+        super().__init__(spool)
+        self.seeds = seeds
 
-    def deal(self, serial: int, correlation) -> list[tuple]:
-        """For each party, in order, its tuple of shares."""
-        d = self.reading(self.seeds, serial)
-        pieces = pieces_of(correlation.deal(d), list(self.seeds))
-        self.sent += correction_bytes(d.corrections)
-        return pieces
+    def _deal_part(self, serial, i, part):
+        d = self.reading(self.seeds, stream_name(serial, i, part))
+        handles = part.deal(d)
+        self.sent += correction_bytes(d.corrections, len(self.seeds) - 1, len(self.seeds))
+        return self._pieces(handles, list(self.seeds))
 
 
 class Planner(LocalDealer):
@@ -30,53 +86,39 @@ class Planner(LocalDealer):
 
     reading = MetaDealing
 
+    def deal(self, serial, correlation):
+        return self._deal_part(serial, 0, correlation)
 
-class RemoteDealer:
-    """One party's side of a dealer's engine: it expands its own seed.
 
-    The last party also asks for its corrections; `sent` counts their bytes.
+class RemoteDealer(Source):
+    """One party's side of a dealer's engine: it expands its own seed, and asks for what it cannot expand.
+
+    The last party asks for corrections; for the correction words of keys both do.
     """
 
-    def __init__(self, party: int, parties: int, seed: bytes, client):
-        self.party, self.parties, self.seed, self.client, self.sent = party, parties, seed, client, 0
+    def __init__(self, party: int, parties: int, seed: bytes, client, spool: Spool | None = None):
+        super().__init__(spool)
+        self.party, self.parties, self.seed, self.client = party, parties, seed, client
         client.request("seed", {"seed": seed.hex()})
 
-    def deal(self, serial: int, correlation) -> list[tuple]:
-        received = None
-        if self.party == self.parties - 1:
-            _, data = self.client.request("deal", {"serial": serial, "correlation": to_json(correlation)})
-            received = _as_tensor(data)
-            self.sent += received.numel()
-        d = Expanding(self.party, self.parties, self.seed, serial, received)
-        return pieces_of(correlation.deal(d), [self.party])
+    def _deal_part(self, serial, i, part):
+        answer = None
 
+        def read(count):
+            nonlocal answer
+            if answer is None:
+                request = {"serial": serial, "part": i, "correlation": to_json(part)}
+                answer = _as_tensor(self.client.request("deal", request)[1])
+                self.sent += answer.numel()
+            if answer.numel() < count:
+                raise ValueError(f"the dealer's answer is too short for {part}: is it of another version?")
+            data, answer = answer[:count], answer[count:]
+            return data
 
-class DealerService:
-    """The dealer's side: knows the parties' dealing seeds, sees no input, answers the last party's requests."""
-
-    def __init__(self, parties: int):
-        self.parties, self.seeds, self.next = parties, {}, 0
-
-    def __call__(self, party: int, kind: str, request: dict):
-        """(JSON answer, payload) for one request; raises ValueError for what a party may not ask."""
-        if kind == "seed" and party not in self.seeds:
-            self.seeds[party] = bytes.fromhex(request["seed"])
-            return {}, b""
-        if kind != "deal" or party != self.parties - 1:
-            raise ValueError(
-                f"party {party} asked its dealer for {kind!r}; only the last party asks, for one correlation at a time"
-            )
-        return {}, self.corrections(request["serial"], request["correlation"])
-
-    def corrections(self, serial: int, text: str):
-        """The last party's pieces of the correlation in `text`, packed (uint8). Raises ReuseError for an old serial."""
-        # The corrections of two correlations under one serial would reveal the other parties' pieces.
-        if serial < self.next:
-            raise ReuseError(f"draw {serial} has been dealt already; the next is {self.next}")
-        self.next = serial + 1
-        d = Dealing(dict(sorted(self.seeds.items())), serial)
-        from_json(text).deal(d)
-        return pack_corrections(d.corrections).numpy()
+        handles = part.deal(Expanding(self.party, self.parties, self.seed, stream_name(serial, i, part), read))
+        if answer is not None and answer.numel():
+            raise ValueError(f"the dealer's answer is too long for {part}: is it of another version?")
+        return self._pieces(handles, [self.party])
 
 
 def _as_tensor(data):

@@ -5,13 +5,14 @@ Pieces are kept by correlation, in the order dealt; all parties draw in the same
 
 from collections import deque
 
-
-class ReuseError(RuntimeError):
-    """One-time randomness, or a mask bound to one value, was about to be used again."""
+from ..once import OneTime, ReuseError
 
 
-class Store:
-    """Pieces by correlation, and the numbers of the masks in use; `len(store)` counts pieces that are left."""
+class Store(OneTime):
+    """Pieces by correlation, and the numbers of the masks in use; `len(store)` counts pieces that are left.
+
+    Pieces are struck off before they are given out, so that whatever goes wrong with them they do not come back.
+    """
 
     def __init__(self):
         self._ready: dict = {}
@@ -21,12 +22,14 @@ class Store:
         self._ready.setdefault(correlation, deque()).append(pieces)
 
     def take(self, correlation):
-        """The oldest unused pieces, or None where none were dealt ahead."""
+        """The oldest unused pieces, or None where none were dealt ahead. Raises ReuseError in a forked process."""
+        self.stay_home()
         queue = self._ready.get(correlation)
         return queue.popleft() if queue else None
 
     def bind(self, number: int) -> None:
-        """A persistent mask meets its value: once only."""
+        """A persistent mask meets its value: once only. Raises ReuseError at a second one, and in a forked process."""
+        self.stay_home()
         if number in self._numbers:
             raise ReuseError(
                 f"mask {number} already hides a value: a second one would reveal their difference; draw a new mask"

@@ -1,4 +1,4 @@
-"""Arithmetic on additive shares: inputs, products, truncation.
+"""Arithmetic on additive shares: inputs and products.
 
 Sums and everything else linear are local (`share.py`).
 """
@@ -6,10 +6,10 @@ Sums and everything else linear are local (`share.py`).
 import torch
 
 from ..ask import Draw, Open, Protocol, Send
-from ..correlations import Bilinear, Mask, Square, Triple, TruncPair, View
-from ..ring import Ring, lsr
+from ..correlations import Bilinear, Mask, Square, Triple, View
+from ..correlations.products import REARRANGEMENTS
+from ..ring import Ring
 from ..share import AShare, split
-from .bits import b2a, low_borrow, unpack_bits
 
 MUL, MATMUL = Bilinear("mul"), Bilinear("matmul")
 
@@ -47,13 +47,13 @@ class Fixed:
     def __init__(self, view: View, mask: torch.Tensor, opened: torch.Tensor):
         self.view, self.mask, self.opened = view, mask, opened
 
-    def map(self, operator, *args) -> "Fixed":
-        """The same rearrangement of all three; the dealer repeats it on its copy of the mask."""
+    def map(self, operator, *args) -> "Fixed | None":
+        """The same rearrangement of all three; the dealer repeats it on its copy of the mask. None if it would not."""
         name = operator.name().removeprefix("aten::")
-        step = (
-            name if "." in name else f"{name}.default",
-            tuple(tuple(a) if isinstance(a, (list, torch.Size)) else a for a in args),
-        )
+        name = name if "." in name else f"{name}.default"
+        if name not in REARRANGEMENTS:
+            return None
+        step = name, tuple(tuple(a) if isinstance(a, (list, torch.Size)) else a for a in args)
         view = View(self.view.number, self.view.shape, (*self.view.steps, step))
         return Fixed(view, operator(self.mask, *args), operator(self.opened, *args))
 
@@ -119,43 +119,3 @@ def conv(x: AShare, w: AShare, stride, padding, dilation, groups) -> Protocol[AS
     Price: 1 · w * (x + y) / n
     """
     return product(Bilinear("conv", (tuple(stride), tuple(padding), tuple(dilation), groups)), x, w)
-
-
-# ---- truncation ----------------------------------------------------------------------------------
-
-
-def truncate(x: AShare, by: int, mode: str = "stochastic") -> Protocol[AShare]:
-    """x >> by: drops `by` fraction bits. Domain of the stochastic and the exact mode: |x| < 2^(w-2).
-
-    "stochastic"  floor or floor + 1, right on average, since the borrow out of the low bits is left out. The coin is
-                  tied to the opened value, so this is not the ideal functionality as usually written.   [LDH+23]
-    "exact"       floor
-    "local"       two parties shift their own pieces, no message; wrong by 2^(w-by) with probability about |x| / 2^w:
-                  a lesson.   [MZ17]
-    Price: 1 · w
-    Price (exact): 2 + levels(k) · w + node_bits(k) + 1
-    Price (local): 0 · 0
-    """
-    if not 0 < by < x.bits - 1:
-        raise ValueError(f"a {x.bits}-bit ring can drop 1 to {x.bits - 2} bits, not {by}")
-    if mode == "local":
-        data = x.ring.reduce(x.data)
-        return x.like(data >> by if x.first else -(-data >> by), x.frac - by)
-    exact = mode == "exact"
-    r, r_high, r_top, *tables = yield Draw(TruncPair(tuple(x.shape), x.bits, by, exact))
-    x_hat = yield Open(x + (1 << (x.bits - 2)) + r)  # shifted to be non-negative: then a wrap shows in the top bits
-    high, no_msb = masked_high(x_hat, x.bits, by)
-    out = x.like(no_msb * r_top.data - r_high.data, x.frac - by) + (high - (1 << (x.bits - 2 - by)))
-    if exact:
-        borrow = yield from low_borrow(x_hat.reshape(1, -1), tables[0], by)
-        out = out - (yield from b2a(unpack_bits(borrow, (1, *x.shape)).map(torch.Tensor.squeeze, 0), out.ring))
-    return out
-
-
-def masked_high(x_hat, bits: int, by: int):
-    """Of an opened x + r: (the bits from `by` up, 1 where the top bit is clear).
-
-    The bits are a non-negative integer. Only where the top bit is clear can x + r have wrapped.
-    """
-    low = x_hat if bits == 64 else x_hat & ((1 << bits) - 1)
-    return lsr(low, by), 1 - (lsr(low, bits - 1) & 1)

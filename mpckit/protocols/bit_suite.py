@@ -1,20 +1,35 @@
 """The n-party suite: dealt one-hot digits and packed bits, any number of parties, few bytes, a handful of rounds."""
 
-from . import bits, gates
+from . import bits, compare, gates, lookup
 from .suite import Suite
 
 
 class BitSuite(Suite):
-    name = "bits"
+    name, form = "bits", "digits"
+    relu_form = "digits"
 
     and_ = staticmethod(bits.and_)
     b2a = staticmethod(bits.b2a)
     bits_of = staticmethod(bits.bits_of)
-    at_least = staticmethod(bits.at_least)
-    eq = staticmethod(bits.eq)
-    relu = staticmethod(gates.relu)
     select = staticmethod(gates.select)
-    maximum = staticmethod(gates.maximum)
-    reduce_max = staticmethod(gates.reduce_max)
-    argmax = staticmethod(gates.argmax)
-    split_lut = staticmethod(gates.split_lut)
+
+    def at_least(self, x, thresholds):
+        return compare.at_least(x, thresholds, self.width(x, thresholds), self.form)
+
+    def eq(self, x, y, bits=None):
+        return compare.eq(x, y, bits or self.gap_width(x), self.form)
+
+    def relu(self, x, bits=None):
+        return gates.relu(x, bits or self.width(x), self.relu_form)
+
+    def maximum(self, x, y):
+        return gates.maximum(x, y, self.gap_width(x), self.relu_form)
+
+    def reduce_max(self, x):
+        return gates.reduce_max(x, self.gap_width(x), self.relu_form)
+
+    def argmax(self, x):
+        return gates.argmax(x, self.gap_width(x), self.form)
+
+    def lines(self, x, pieces, thresholds=(), inner=False):
+        return lookup.lines(x, pieces, thresholds, x.bits if inner else self.width(x, thresholds), self.form)

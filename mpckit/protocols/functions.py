@@ -14,16 +14,17 @@ import torch.nn.functional as F
 
 from ..ask import Protocol, together
 from ..share import AShare
-from .normalise import exp_table, log_softmax, maximum_over, mean, minimum_over, normalise, softmax, variance
+from .normalise import OF_SQUARES, maximum_over, mean, minimum_over, normalise, of_squares, variance
 from .products import product, scale, square
-from .splines import from_bits, line, tabulated
+from .softmax import exp_table, log_softmax, softmax, softmax_where
+from .splines import tabulated
 from .suite import Suite
-from .tables import fit
+from .tables import Piece, fit
 
 __all__ = [
-    "absolute", "clamp", "division", "erf", "exp", "exp_nonpositive", "gelu", "log", "log_softmax", "maximum_over",
-    "mean", "minimum_over", "normalise", "power", "product", "reciprocal", "rsqrt", "scale", "sigmoid", "silu",
-    "softmax", "softplus", "sqrt", "square", "tanh", "variance",
+    "OF_SQUARES", "absolute", "clamp", "division", "erf", "exp", "exp_nonpositive", "gelu", "log", "log_softmax",
+    "maximum_over", "mean", "minimum_over", "normalise", "of_squares", "power", "product", "reciprocal", "rsqrt",
+    "scale", "sigmoid", "silu", "softmax", "softmax_where", "softplus", "sqrt", "square", "tanh", "variance",
 ]  # fmt: skip
 
 # ---- bounded functions ---------------------------------------------------------------------------
@@ -46,9 +47,9 @@ def clamp(mpc: Suite, x: AShare, low: float | None = None, high: float | None = 
         return x
     low_, high_ = (None if v is None else int(x.ring.encode(float(v))) for v in (low, high))
     if high is None:
-        return (yield from mpc.relu(x - low_)) + low_
+        return (yield from mpc.relu(x - low_, mpc.width(x, (low_,)))) + low_
     if low is None:
-        return -(yield from mpc.relu(high_ - x)) + high_
+        return -(yield from mpc.relu(high_ - x, mpc.width(x, (high_,)))) + high_
     if low_ >= high_:  # as torch: the upper bound wins
         return x.like(torch.zeros_like(x.data)) + high_
     above = yield from mpc.at_least(x, (low_, high_))
@@ -148,22 +149,26 @@ def exp(mpc: Suite, x: AShare) -> Protocol[AShare]:
     """
     if not x.data.numel():
         return x
-    by, (low, high, top), powers, mantissa = x.frac + LOG2E, *_exp(x.frac, x.bits)
+    (low, high, top), powers, mantissa = _exp(x.frac, x.bits)
 
     def factors():
         y = x.like(x.data * round(2**LOG2E / math.log(2)))
-        power_of_two, rest = yield from mpc.split_lut(y, by, powers.to(x.data.device), int(powers.max()).bit_length())
-        return (yield from together(mpc.bits_of(power_of_two, x.ring), line(mpc, rest, mantissa, MANTISSA)))
+        _, ((rest, power),) = yield from mpc.lines(y, (powers,))
+        return (yield from together(power, of_rest(rest)))
 
-    above, (bits, (value, slope)) = yield from together(mpc.at_least(x, (low, high)), factors())
+    def of_rest(rest):
+        _, ((_, line),) = yield from mpc.lines(rest, (mantissa,))
+        return (yield from line)
+
+    above, ((power, _), (value, slope)) = yield from together(mpc.at_least(x, (low, high)), factors())
     from_low, from_high = (above.map(torch.select, 0, i) for i in (0, 1))
     # Outside, the power of two becomes 0 before the product: beside the truncation this takes no round of its own.
     rise, scale_, over = yield from together(
-        mpc.truncate(slope, mantissa.slope_frac),
-        mpc.select(from_low ^ from_high, bits.map(from_bits)),
+        mpc.truncate(slope.like(slope.data, mantissa.slope_frac), mantissa.slope_frac),
+        mpc.select(from_low ^ from_high, x.like(power.data)),
         mpc.b2a(from_high, x.ring),
     )
-    inner = yield from mpc.mul(scale_, value + rise.like(rise.data, MANTISSA))
+    inner = yield from mpc.mul(scale_, x.like((value + rise).data, MANTISSA))
     return (yield from mpc.truncate(inner, MANTISSA)) + over * top
 
 
@@ -178,6 +183,7 @@ def _exp(unit, bits):
     mantissa = fit(torch.exp2, unit + LOG2E, MANTISSA, 1 / one - 1, 1, relative=1.2e-5, entries=9, left=None).pieces
     if len(mantissa) > 1:
         raise AssertionError("the mantissa of exp does not fit one table")
+    powers = Piece((), unit + LOG2E, powers, int(powers.max()).bit_length(), 0, 0, 0, 0, 0)
     return (low, high, round(math.exp(high / 2**unit) * 2**unit)), powers, mantissa[0]
 
 
@@ -255,9 +261,10 @@ def _integer_power(mpc, x, n):
 
 
 def division(mpc: Suite, x: AShare, y) -> Protocol[AShare]:
-    """x / y, for a secret y by its reciprocal with 6 more bits: error 3e-4·|x/y| + |x|·2^-(frac+4).
+    """x / y, for a secret y by its reciprocal with 6 more bits: error 3e-4·|x/y| + |x|·2^-(frac+4) + 1 ulp.
 
-    Domain: |x/y| < 2^(w-8-2·frac).
+    The last ulp is the result's own rounding, the others are 1/y's error times x, for which the product needs room too.
+    Domain: 1.0003·|x/y| + |x|·2^-(frac+4) < 2^(w-8-2·frac), for a public y that of `scale`.
 
     Price: 6 rounds; 1 round for a public y
     """

@@ -1,4 +1,4 @@
-"""Sums over dimensions and what is made of them: mean, variance, layer and batch normalisation, softmax.
+"""Sums over dimensions and what is made of them: mean, variance, layer and batch normalisation; extremes.
 
 A row needs a single reciprocal or square root: its table has more fraction bits than the session's ring.
 """
@@ -54,10 +54,40 @@ def variance(mpc: Suite, x: AShare, dims=None, correction: int = 1, keepdim: boo
     return (yield from scale(mpc, total, 4.0**shift / max(_count(x, dims) - correction, 1)))
 
 
+OF_SQUARES = {f.__name__: f for f in (torch.sqrt, torch.rsqrt, torch.log, torch.reciprocal)}
+
+
+def of_squares(
+    mpc: Suite, x: AShare, name: str, frac: int, more: int = 0, factor: float = 1.0, offset: float = 0.0
+) -> Protocol[AShare]:
+    """sqrt, rsqrt, log or reciprocal (`name`) of v = x·factor + offset for x ≥ 0 in any unit.
+
+    The result has frac + more fraction bits; it is within 3e-4 relative or 4 ulp. Without an offset of 2^(-2·frac) or
+    more, v counts as 2^-frac at least, but for sqrt.
+    Domain: x < 2^(w-2) ring units, which for squares in their double unit is 2^(w-2-2·frac).
+    Price: 4 rounds
+    """
+    return (yield from tabulated(mpc, x, _of_squares(name, x.frac, frac, more, factor, offset, x.bits), True))
+
+
+@cache
+def _of_squares(name, unit, frac, more, factor, offset, bits):
+    f, out = OF_SQUARES[name], frac + more
+    floor = 0.0 if name == "sqrt" else offset if offset >= 4.0**-frac else 2.0**-frac
+    low = max(0.0, (floor - offset) / factor)  # what is below is a step: lines cannot follow the bend of a clamp
+    left = float(f(torch.tensor(floor, dtype=torch.float64))) if low else None
+
+    def of(x):
+        return f((x * factor + offset).clamp(min=floor))
+
+    high = 2.0 ** (bits - 2 - unit)
+    return fit(of, unit, out, low, high, relative=2.2e-4, absolute=2 * 2.0**-out, left=left)
+
+
 def normalise(mpc: Suite, x: AShare, dims, eps: float = 1e-5) -> Protocol[AShare]:
     """(x - mean) / √(variance + eps) over `dims`, as in layer and batch norm.
 
-    One table turns the sum of squares into 1/σ. Within 3e-4 relative, and two ulps of x over σ.
+    One table turns the sum of squares into 1/σ. Within 3e-4 relative, two ulps of x over σ, and one ulp of the result.
     Domain: a standard deviation below 512.
     Price: 8 rounds
     """
@@ -65,9 +95,8 @@ def normalise(mpc: Suite, x: AShare, dims, eps: float = 1e-5) -> Protocol[AShare
     if not x.data.numel():
         return x
     centred, squares, shift = yield from _deviation(mpc, x, dims)
-    inverse = yield from tabulated(
-        mpc, squares, _inverse_deviation(_count(x, dims), shift, float(eps), squares.frac, x.bits)
-    )
+    table = _inverse_deviation(_count(x, dims), shift, float(eps), squares.frac, x.bits)
+    inverse = yield from tabulated(mpc, squares, table, True)
     return (yield from mpc.truncate((yield from mpc.mul(centred, inverse)), inverse.frac))
 
 
@@ -96,58 +125,6 @@ def _inverse_deviation(n, shift, eps, unit, bits):
 
     left = eps**-0.5 if eps else 2.0 ** (unit / 2)
     return fit(f, unit, out, 0, 2.0 ** (bits - 2 - unit), relative=1.5e-4, absolute=2.0 ** (2 - out), left=left)
-
-
-# ---- softmax -------------------------------------------------------------------------------------
-
-
-GUARD = 8  # more fraction bits for the exponentials of a softmax: their sum may be long
-INVERSE = 24  # fraction bits of the reciprocal of the sum, which is at most 1
-
-
-def softmax(mpc: Suite, x: AShare, dim: int = -1) -> Protocol[AShare]:
-    """exp(x - max) / sum, within 3e-4 for any logits: terms below e^-15 of the largest count as 0.
-
-    Price: 4·⌈log2 k⌉ + 10 rounds
-    """
-    if x.data.dim() == 0 or not x.data.numel():
-        return x.like(torch.zeros_like(x.data)) + (1 << x.frac)
-    terms, total = yield from _terms(mpc, (yield from _below_maximum(mpc, x, dim)), dim)
-    inverse = yield from tabulated(mpc, total, _of_sum("reciprocal", x.shape[dim], total.frac, INVERSE))
-    return (yield from mpc.truncate((yield from mpc.mul(terms, inverse)), total.frac + INVERSE - x.frac))
-
-
-def log_softmax(mpc: Suite, x: AShare, dim: int = -1) -> Protocol[AShare]:
-    """x - max - log(sum of exp(x - max)), within 4e-4.
-
-    Price: 4·⌈log2 k⌉ + 8 rounds
-    """
-    if x.data.dim() == 0 or not x.data.numel():
-        return x.like(torch.zeros_like(x.data))
-    below = yield from _below_maximum(mpc, x, dim)
-    _, total = yield from _terms(mpc, below, dim)
-    return below - (yield from tabulated(mpc, total, _of_sum("log", x.shape[dim], total.frac, x.frac)))
-
-
-def _below_maximum(mpc, x, dim):
-    return x - (yield from maximum_over(mpc, x, dim, True))
-
-
-def _terms(mpc, below, dim):
-    terms = yield from tabulated(mpc, below, exp_table(below.frac, below.frac + GUARD, None))
-    return terms, terms.map(torch.sum, dim, True)
-
-
-@cache
-def exp_table(unit, out, right):
-    """e^x for x ≤ 0: one table, 0 below -15."""
-    return fit(torch.exp, unit, out, -15, 2.0**-unit, absolute=8e-5, right=right)
-
-
-@cache
-def _of_sum(name, k, unit, out):
-    """On [1, k] and a little more, where the sum of k exponentials lies if the largest is 1."""
-    return fit(getattr(torch, name), unit, out, 0.9, 1.02 * k + 0.1, relative=1e-4, absolute=4e-5, left=None)
 
 
 def _dims(x, dims):

@@ -3,22 +3,42 @@
 from abc import ABC, abstractmethod
 
 from ..share import AShare, BShare
-from . import arithmetic
+from . import arithmetic, widths
 
 
 class Suite(ABC):
     """A family of protocols under one name.
 
-    All methods are protocols: call them with `yield from`, or with `session.run`. `truncation` is "stochastic", "exact"
-    or (two parties) "local"; ValueError otherwise.
+    All methods are protocols: call them with `yield from`, or with `session.run`.
+
+    truncation   "stochastic", "exact" or (two parties) "local"
+    range_bits   a promise that the values which are compared need no more than these bits: |x| < 2^(range_bits-1) ring
+                 units. Comparisons then run on so many bits. Beyond the promise they are wrong, and nothing tells.
+
+    Raises ValueError for what is neither.
     """
 
     name: str
+    form = "digits"  # how comparisons are dealt (`correlations/masked.py`)
+    parties: int | None = None  # how many it is for, if not for any number
 
-    def __init__(self, truncation: str = "stochastic"):
+    def __init__(self, truncation: str = "stochastic", range_bits: int | None = None):
         if truncation not in ("stochastic", "exact", "local"):
             raise ValueError(f"truncation is 'stochastic', 'exact' or 'local', not {truncation!r}")
-        self.truncation = truncation
+        if range_bits is not None and not 2 <= range_bits <= 64:
+            raise ValueError(f"a declared range has 2 to 64 bits, not {range_bits}")
+        self.truncation, self.range_bits = truncation, range_bits
+
+    def width(self, x: AShare, thresholds=(0,)) -> int:
+        """On how many bits x may be compared with these thresholds: one more than the larger of both needs."""
+        if self.range_bits is None:
+            return x.bits
+        others = max((abs(c).bit_length() + 1 for c in thresholds if c), default=0)
+        return min(x.bits, max(self.range_bits, others) + (others > 0))
+
+    def gap_width(self, x: AShare) -> int:
+        """The same for the difference of two such numbers."""
+        return self.width(x, (1,))
 
     # Linear algebra is the same for all additive sharings.
     mul = staticmethod(arithmetic.mul)
@@ -28,19 +48,26 @@ class Suite(ABC):
 
     def truncate(self, x: AShare, by: int):
         """Drop `by` fraction bits in this session's mode."""
-        return arithmetic.truncate(x, by, self.truncation)
+        return widths.truncate(x, by, self.truncation, self.form)
+
+    def largest(self, ring) -> float:
+        """The largest number that stands for infinity: all that is compared lies below it, and it does too."""
+        ends = [30.0, ring.bits - 2 - ring.frac]
+        if self.range_bits is not None:
+            ends.append(self.range_bits - 1 - ring.frac)
+        return 2.0 ** min(ends) - 2.0**-ring.frac * (self.range_bits is not None)
 
     @abstractmethod
     def at_least(self, x: AShare, thresholds) -> BShare:
         """1{x ≥ c} for public ring integers c, from one opening of x: [len(thresholds), *shape]."""
 
     @abstractmethod
-    def eq(self, x: AShare, y) -> BShare:
-        """1{x = y}."""
+    def eq(self, x: AShare, y, bits: int | None = None) -> BShare:
+        """1{x = y}, where both are in the declared range, or their difference has `bits` bits."""
 
     @abstractmethod
-    def relu(self, x: AShare) -> AShare:
-        """max(x, 0)."""
+    def relu(self, x: AShare, bits: int | None = None) -> AShare:
+        """max(x, 0), where x is in the declared range, or has `bits` bits."""
 
     @abstractmethod
     def select(self, b: BShare, x: AShare) -> AShare:
@@ -71,5 +98,5 @@ class Suite(ABC):
         """(maximum, index) over the last dimension; the index is an integer of unit 0."""
 
     @abstractmethod
-    def split_lut(self, x: AShare, by: int, table, width: int) -> tuple[BShare, AShare]:
-        """(table[i], x - i·2^by) for i = x >> by, modulo the table's size."""
+    def lines(self, x: AShare, pieces, thresholds, inner: bool = False) -> tuple:
+        """Protocols that go on from one opening of x: (comparisons or None, [a line for each piece]), see `lookup`."""

@@ -37,6 +37,11 @@ class Piece:
     def width(self) -> int:
         return self.value_bits + self.slope_bits
 
+    def columns(self) -> torch.Tensor:
+        """Values and slopes beside each other, those that differ from line to line at all: [1 or 2, entries]."""
+        value, slope = self.table & ((1 << self.value_bits) - 1), self.table >> self.value_bits
+        return torch.stack([c for c, bits in ((value, self.value_bits), (slope, self.slope_bits)) if bits])
+
 
 @dataclass(frozen=True)
 class Fit:

@@ -6,16 +6,20 @@ only ever hears what kind of randomness is wanted, and in which shapes.
 
 import json
 import select
+import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
 
-from .sockets import DEALER, Listener, PeerError, dial, receive, receive_into
+from .doors import Encryption, Listener, dial
+from .sockets import DEALER, SILENCE, PeerError, ProtocolError, cut_off, name_of, receive, receive_into
 
 SIZES = struct.Struct("<IQ")  # lengths of the JSON text and of the payload
 LONGEST_TEXT = 64 << 20
+LONGEST_PAYLOAD = 1 << 40
+TICK = 1.0  # seconds between two looks at whether a silent host is still there
 
 Handler = Callable[[int, str, object], tuple[object, bytes | memoryview | np.ndarray] | None]
 
@@ -28,22 +32,51 @@ def _send(sock, message: dict, payload=b""):
         sock.sendall(payload)
 
 
-def _receive(sock) -> tuple[dict, np.ndarray]:
-    size, length = SIZES.unpack(receive(sock, SIZES.size))
-    if size > LONGEST_TEXT:
-        raise OSError(f"a message of {size} bytes of JSON")
-    message = json.loads(receive(sock, size))
-    payload = np.empty(length, np.uint8)
-    receive_into(sock, memoryview(payload))
+def _wait(sock):
+    """Wait for the next message; it may take long, as long as the other host is there. Raises TimeoutError if not."""
+    poll = getattr(select, "poll", None)
+    if poll is None or _buffered(sock):  # Windows, or bytes that the socket no longer shows
+        return
+    poller = poll()
+    poller.register(sock.fileno(), select.POLLIN)
+    while not poller.poll(TICK * 1000):
+        if cut_off(sock):
+            raise TimeoutError("its host does not answer")
+
+
+def _buffered(sock) -> bool:
+    return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+
+
+def _receive(sock, party: int) -> tuple[dict, np.ndarray]:
+    """The next message of `party`. Raises ProtocolError for what is none, EOFError or OSError at the end."""
+    _wait(sock)
+    sock.settimeout(SILENCE)  # once it has begun it must go on
+    try:
+        size, length = SIZES.unpack(receive(sock, SIZES.size))
+        if size > LONGEST_TEXT or length > LONGEST_PAYLOAD:
+            raise ProtocolError(f"{name_of(party)} sent a message of {size} and {length} bytes", party)
+        message = json.loads(receive(sock, size))
+        payload = np.empty(length, np.uint8)
+        receive_into(sock, memoryview(payload))
+    except (ValueError, RecursionError, MemoryError):
+        raise ProtocolError(f"{name_of(party)} sent what is no message", party) from None
+    finally:
+        sock.settimeout(None)
+    if not isinstance(message, dict):
+        raise ProtocolError(f"{name_of(party)} sent what is no message", party)
     return message, payload
 
 
 class DealerClient:
     """A party's line to the dealer. Errors are PeerErrors that say what became of the dealer."""
 
-    def __init__(self, address: tuple[str, int], party: int, token: bytes, timeout: float = 20.0):
+    def __init__(
+        self, address: tuple[str, int], party: int, token: bytes, timeout: float = 20.0, tls: Encryption | None = None,
+        patient: bool = False,
+    ):  # fmt: skip
         self.party = party
-        self._sock = dial(address, party, DEALER, token, timeout)
+        self._sock = dial(address, party, DEALER, token, timeout, tls, patient).sock
         self._open = True
 
     def request(self, kind: str, obj=None) -> tuple[object, np.ndarray]:
@@ -53,7 +86,7 @@ class DealerClient:
         try:
             with suppress(ConnectionError):  # a dealer that has failed said why before it left: read that
                 _send(self._sock, {"kind": kind, "obj": obj})
-            answer, payload = _receive(self._sock)
+            answer, payload = _receive(self._sock, DEALER)
         except (EOFError, OSError):
             self._hang_up()
             raise PeerError(
@@ -65,7 +98,7 @@ class DealerClient:
         if "failed" in answer:
             self._hang_up()
             raise PeerError(f"the dealer failed: {answer['failed']}", DEALER)
-        return answer["obj"], payload
+        return answer.get("obj"), payload
 
     def abort(self, reason: str):
         """Tell the dealer that this party failed; the dealer then stops."""
@@ -94,7 +127,7 @@ def serve(listener: Listener, token: bytes, parties: set[int] | range, handler: 
     all parties that still listen are told why.
     """
     try:
-        lines = listener.accept(DEALER, set(parties), token, timeout)
+        lines = {party: line.sock for party, line in listener.accept(DEALER, set(parties), token, timeout).items()}
     finally:
         listener.close()
     try:
@@ -121,6 +154,8 @@ def serve(listener: Listener, token: bytes, parties: set[int] | range, handler: 
 
 
 def _ready(lines: dict) -> list[int]:
+    if buffered := [party for party, sock in lines.items() if _buffered(sock)]:
+        return buffered
     sockets = {sock.fileno(): party for party, sock in lines.items()}
     if not hasattr(select, "poll"):  # Windows
         return [sockets[fd] for fd in select.select(list(sockets), [], [])[0]]
@@ -133,12 +168,14 @@ def _ready(lines: dict) -> list[int]:
 def _request(sock, party: int) -> tuple[str, object] | None:
     """What the party asks; None once it has closed."""
     try:
-        message, _ = _receive(sock)
+        message, _ = _receive(sock, party)
     except (EOFError, OSError):
         raise _gone(party) from None
+    if not isinstance(message.get("kind"), str):
+        raise ProtocolError(f"party {party} asked for nothing", party)
     if message["kind"] == "abort":
-        raise PeerError(f"party {party} failed: {message['obj']}", party)
-    return None if message["kind"] == "close" else (message["kind"], message["obj"])
+        raise PeerError(f"party {party} failed: {message.get('obj')}", party)
+    return None if message["kind"] == "close" else (message["kind"], message.get("obj"))
 
 
 def _answered(sock, party: int, asked: dict, handler: Handler) -> bool:

@@ -11,7 +11,7 @@ import torch
 from .. import kernels
 from ..ask import Draw, Open, Round
 from ..share import BShare, join
-from .peer import HEADER
+from .frames import HEADER
 from .sockets import DivergenceError
 
 HEADER_BYTES = HEADER.size
@@ -20,6 +20,11 @@ HEADER_BYTES = HEADER.size
 def items(ask) -> list:
     """The Opens and Sends of one ask."""
     return list(ask.asks) if isinstance(ask, Round) else [ask]
+
+
+def word(ask) -> str:
+    """ "Draw", "Open", "Send"; of several in one round "Open+Send"."""
+    return "+".join(dict.fromkeys(type(item).__name__ for item in items(ask)))
 
 
 def message_shape(ask, peer: int) -> list[tuple]:

@@ -4,8 +4,9 @@ The simulator hosts all of them: one thread, ordinary tracebacks, no wire. On an
 joins it to the others. Both drive the same generators, so both have the same bill and the same transcript.
 """
 
-import contextlib
 import contextvars
+import functools
+import threading
 import time
 from typing import NamedTuple
 
@@ -14,19 +15,24 @@ import torch
 from ..ask import Draw, Send, together
 from ..correlations import Mask
 from ..offline.source import LocalDealer, Planner, RemoteDealer
+from ..offline.spool import MEMORY, Spool
 from ..offline.store import Store
+from ..once import OneTime
 from ..protocols import arithmetic
-from ..protocols.bit_suite import BitSuite
+from ..protocols.suites import suite_of
 from ..ring import Ring
 from ..share import AShare, BShare
 from ..stream import MetaStream, Stream, derive, fresh_seed
 from . import round as rounds
+from .delay import hold
 from .meter import LAN, Link, Meter
 from .report import Report
+from .transcript import Transcript
 from .wire import Expected, Outgoing, Word
 
 DEFAULT_RING = Ring()
-_current: contextvars.ContextVar["Session"] = contextvars.ContextVar("mpckit session")
+KEY_BUDGET = 1 << 30
+_current: contextvars.ContextVar["Session | None"] = contextvars.ContextVar("mpckit session", default=None)
 
 
 class Shared(NamedTuple):
@@ -43,28 +49,45 @@ class Shared(NamedTuple):
         return Shared(tuple(s.map(view, *args, **kwargs) for s in self.shares))
 
 
-class Session:
+def _alone(method):
+    """In one thread at a time, and only where the session was made: two must not be given the same randomness."""
+
+    @functools.wraps(method)
+    def alone(self, *args, **kwargs):
+        self.stay_home()
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return alone
+
+
+class Session(OneTime):
     """Hosts `here`, some of `parties` (default: all of them).
 
     wire           joins a hosted party to the others (engines)
     dealer         the line to a dealer's engine; default: deal here
     ring           Z_{2^bits} and the unit of fresh secrets
-    suite          the family of protocols; default: `BitSuite(truncation)`
+    suite          the family of protocols: "bits" (the default), "fss", "auto" or a `Suite`
     link           for the times in the report
-    truncation     "stochastic", "exact" or (two parties) "local"
+    emulate_link   every round takes the time that the link would need, so that waiting is felt and measured
+    truncation     "stochastic", "exact" or (two parties) "local"; default: what the suite takes
+    range_bits     a promise about what is compared, see `Suite`
+    key_budget     bytes of keys that a party may be dealt, where suite="auto" is to choose
+    key_memory     bytes of keys in memory; those beyond wait in a temporary file
     insecure_seed  one seed for all parties, for tests and transcripts only
-    record         keep a transcript: (sender, receiver, bytes)
+    record         keep a transcript: every message, every word, every answer
     meta           shapes only, for `plan`
     """
 
     def __init__(
         self, parties: int = 2, *, here=None, wire=None, dealer=None, ring: Ring = DEFAULT_RING, suite=None,
-        link: Link = LAN, truncation: str = "stochastic", insecure_seed: int | None = None, record: bool = False,
+        link: Link = LAN, emulate_link: bool = False, truncation: str | None = None, range_bits: int | None = None,
+        key_budget: int = KEY_BUDGET, key_memory: int = MEMORY, insecure_seed: int | None = None, record: bool = False,
         meta: bool = False,
     ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
-        self.suite = suite or BitSuite(truncation)
+        self.suite, self.why = suite_of(suite, parties, link, truncation, range_bits)
         self.truncation = truncation = self.suite.truncation
         if truncation == "local" and parties != 2:
             raise ValueError(
@@ -76,8 +99,9 @@ class Session:
         if wire is not None and dealer is None:
             raise ValueError("parties that are apart need a dealer: pieces that each deals itself do not fit together")
         self.ring, self.link, self.wire, self.meta, self.insecure = ring, link, wire, meta, insecure_seed is not None
+        self.emulate_link = emulate_link and not meta
         self.meter, self.store = Meter(self.here), Store()
-        self.transcript = [] if record else None
+        self.transcript = Transcript() if record and not meta else None
         if insecure_seed is None:
             roots = {p: fresh_seed() for p in self.here}
         else:
@@ -88,11 +112,11 @@ class Session:
         if meta:
             self.dealer = Planner(seeds)
         elif dealer is not None:
-            self.dealer = RemoteDealer(self.here[0], parties, seeds[self.here[0]], dealer)
+            self.dealer = RemoteDealer(self.here[0], parties, seeds[self.here[0]], dealer, Spool(key_memory))
         else:
-            self.dealer = LocalDealer(seeds)
+            self.dealer = LocalDealer(seeds, Spool(key_memory))
         self.drawn, self._drawn_since, self._planned = [], [], False
-        self._exits = []
+        self._entered, self._lock = None, threading.RLock()
         self._serial = self._inputs = self._masks = self._step = 0
 
     # ---- secrets ---------------------------------------------------------------------------------
@@ -104,6 +128,7 @@ class Session:
         """
         return self.share_all([value], owner, ring)[0]
 
+    @_alone
     def share_all(self, values, owner: int, ring: Ring | None = None) -> list[Shared]:
         """As `share`, for many tensors in one round."""
         columns = [self._input(v, owner, ring or self.ring) for v in values]
@@ -129,6 +154,7 @@ class Session:
             arithmetic.input_share(p, owner, self.parties, encoded.shape, ring, *own.get(p, ())) for p in self.here
         ]  # fmt: skip
 
+    @_alone
     def open(self, x: Shared, to: int | None = None):
         """The ring elements (or bits) of a shared value; a meta tensor where they are not for a party hosted here."""
         with self.meter.scope("reveal"):
@@ -146,6 +172,7 @@ class Session:
 
         return self._drive([send(p) for p in self.here]).to(value.dtype)
 
+    @_alone
     def fix(self, *values: Shared) -> list[Shared]:
         """Put immutable values under persistent masks, in one round; products with them open the other factor only."""
         numbers = range(self._masks, self._masks + len(values))
@@ -163,31 +190,42 @@ class Session:
         """
         return self._drive([protocol(*(_pick(a, i) for a in args)) for i in range(len(self.here))])
 
+    @_alone
     def _drive(self, generators, gather=True):
         replies = [None] * len(generators)
         self.meter.entry().calls += 1
         while True:
-            asks, done, slowest = [], {}, 0.0
+            asks, done, compute = [], {}, {}
             for party, generator, reply in zip(self.here, generators, replies):
                 start = time.perf_counter()
                 try:
                     asks.append(generator.send(reply))
                 except StopIteration as stop:
                     done[party] = stop.value
-                slowest = max(slowest, time.perf_counter() - start)
+                compute[party] = time.perf_counter() - start
             if done:
                 if asks:
                     said = (f"at step {self._step}: {rounds.describe(ask)}" for ask in asks)
                     rounds.diverged({p: "at the end" if p in done else next(said) for p in self.here})
-                self.meter.book(compute=slowest)
+                self.meter.book("Return", compute, speaker=generators[0])
                 return _gather(list(done.values())) if gather else list(done.values())
-            if len(asks) > 1:
-                rounds.agree(asks, self.here, self._step)
-            if isinstance(asks[0], Draw):
-                self.meter.book(compute=slowest)
-                replies = self._draw(asks[0].correlation)
-            else:
-                replies = self._speak(asks, slowest)
+            replies = self.answer(generators, asks, compute)
+
+    def answer(self, generators, asks, compute) -> list:
+        """The answers to what the hosted parties' generators just said, after {party: seconds} of `compute`."""
+        if len(asks) > 1:
+            rounds.agree(asks, self.here, self._step)
+        if self.transcript is not None:
+            self.transcript.note(self._step, self.meter.path, generators, asks, self.here, self.parties)
+        if isinstance(asks[0], Draw):
+            before = self.meter.dealt_seconds
+            replies = self._draw(asks[0].correlation)
+            self.meter.book("Draw", compute, waiting=self.meter.dealt_seconds - before, speaker=generators[0])
+        else:
+            replies = self._speak(asks, compute, generators[0])
+        if self.transcript is not None:
+            self.transcript.answered(replies, self.here)
+        return replies
 
     def _draw(self, correlation):
         if isinstance(correlation, Mask):
@@ -205,13 +243,15 @@ class Session:
         return pieces
 
     def _deal(self, correlation):
-        start, before = time.perf_counter(), self.dealer.sent
-        pieces = self.dealer.deal(self._serial, correlation)
-        self._serial += 1
+        start, before, serial = time.perf_counter(), self.dealer.sent, self._serial
+        self._serial += 1  # first: a number is not given out again, whatever becomes of this draw
+        pieces = self.dealer.deal(serial, correlation)
         self.meter.dealt_bytes += self.dealer.sent - before
+        self.meter.key_bytes = self.dealer.keys
         self.meter.dealt_seconds += time.perf_counter() - start
         return pieces
 
+    @_alone
     def prepare(self, draws, progress=lambda done, total: None):
         """The offline phase: have the listed correlations dealt, in order, and report `progress(done, total)`."""
         self._planned = True
@@ -219,26 +259,35 @@ class Session:
         for k, correlation in enumerate(draws):
             self.store.put(correlation, self._deal(correlation))
             progress(k + 1, len(draws))
+            if self.wire is not None:
+                self.wire.check()
 
-    def _speak(self, asks, compute):
-        peers = self.parties - 1
+    def _speak(self, asks, compute, speaker):
+        waiting = 0.0
         if self.wire is None:
-            sent = {}
-            for party, ask in zip(self.here, asks):
-                shapes = [rounds.message_shape(ask, q) for q in range(self.parties) if q != party]
-                sent[party] = sum(map(rounds.length, shapes)) + peers * rounds.HEADER_BYTES
+            sent = {
+                party: {
+                    q: rounds.length(rounds.message_shape(ask, q)) + rounds.HEADER_BYTES
+                    for q in range(self.parties) if q != party
+                }
+                for party, ask in zip(self.here, asks)
+            }  # fmt: skip
             if self.transcript is not None:
                 for party, ask in zip(self.here, asks):
                     for q in range(self.parties):
                         if q != party:
-                            self.transcript.append((party, q, bytes(rounds.payload(ask, q))))
+                            self.transcript.add(party, q, rounds.payload(ask, q))
+            start = time.perf_counter()
             replies = rounds.joined(asks, self.here)
+            waiting = self._felt(start, sent)
         else:
             (me,), (ask,) = self.here, asks
-            received, sent = self._exchange(me, ask)
+            start = time.perf_counter()
+            received, sent, waiting = self._exchange(me, ask)
             replies = [rounds.answers(ask, me, received)]
+            compute = {me: compute[me] + time.perf_counter() - start - waiting}  # packing is work too
         self._step += 1
-        self.meter.book(1, sent, compute)
+        self.meter.book(rounds.word(asks[0]), compute, sent, waiting, speaker)
         return [r if isinstance(a, rounds.Round) else r[0] for a, r in zip(asks, replies)]
 
     def _exchange(self, me, ask):
@@ -249,12 +298,23 @@ class Session:
                 out[q] = Outgoing(rounds.digest((self._drawn_since, shape)), rounds.payload(ask, q))
                 expect[q] = Expected(rounds.digest((self._drawn_since, coming)), rounds.length(coming))
                 if self.transcript is not None:
-                    self.transcript.append((me, q, bytes(out[q].payload)))
+                    self.transcript.add(me, q, out[q].payload)
         drawn = f" after drawing {', '.join(type(c).__name__ for c in self._drawn_since)}" if self._drawn_since else ""
         where = f"{self.meter.path}: {rounds.describe(ask)}{drawn}"
+        start = time.perf_counter()
         received = self.wire.exchange(self._step, Word[type(ask).__name__.upper()], where, out, expect)
+        sent = {me: {q: len(o.payload) + rounds.HEADER_BYTES for q, o in out.items()}}
+        self._felt(start, sent)
         self._drawn_since = []
-        return received, {me: sum(len(o.payload) + rounds.HEADER_BYTES for o in out.values())}
+        return received, sent, time.perf_counter() - start
+
+    def _felt(self, start, sent) -> float:
+        """Seconds waited for the link, if it is emulated, in a round that began at `start`."""
+        if not self.emulate_link:
+            return 0.0
+        now = time.perf_counter()
+        hold(start + self.link.seconds(1, max(sum(to.values()) for to in sent.values())))
+        return time.perf_counter() - now
 
     # ---- the rest --------------------------------------------------------------------------------
 
@@ -268,22 +328,33 @@ class Session:
     @staticmethod
     def current() -> "Session":
         """The session of the innermost `with session:`."""
-        try:
-            return _current.get()
-        except LookupError:
+        session = _current.get()
+        if session is None:
             raise RuntimeError(
                 "no session is open: write `with mpckit.simulate(parties=2):`, or run the program on a team"
-            ) from None  # fmt: skip
+            )
+        return session
+
+    # Ctrl-C is raised where a call ends. So what opens the session is the last call of one, and its end the first of
+    # the other: between them lies the block, and nothing else that could be interrupted with the session left open.
 
     def __enter__(self):
-        exits = contextlib.ExitStack()
-        exits.callback(_current.reset, _current.set(self))
-        exits.enter_context(self.meter.phase_of("online"))
-        self._exits.append(exits)
+        outer, phase = _current.get(), self.meter.phase_of("online")
+        phase.__enter__()
+        try:
+            _current.set(self)
+        except BaseException:
+            _current.set(outer)
+            raise
+        self._entered = outer, phase, self._entered
         return self
 
     def __exit__(self, *error):
-        self._exits.pop().close()
+        outer, phase, self._entered = self._entered
+        try:
+            _current.set(outer)
+        finally:
+            phase.__exit__(None, None, None)
 
 
 def simulate(parties: int = 2, **options) -> Session:

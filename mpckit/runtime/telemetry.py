@@ -1,7 +1,8 @@
 """Events from the parties to the notebook: small, never waited for, and heard only from parties of this run.
 
-A party must not slow down because nobody looks at its progress, so an event that does not fit the queue is dropped and
-counted. Events are small JSON objects about shapes, counts and times; shares and data have no business here.
+A party must not slow down because somebody looks at its progress: `send` puts an event into a bounded buffer and
+returns, and a thread of its own sends what is there. An event that does not fit is dropped and counted, and the count
+travels with the next one. Events say shapes, counts and times; shares and data have no business here.
 """
 
 import contextvars
@@ -14,39 +15,72 @@ from collections.abc import Callable
 
 import zmq
 
+from .meter import Event
 from .sockets import check_loopback, check_token
 
-QUEUE = 10_000  # events under way
-KEPT = 200_000  # events kept by the notebook
-LONGEST_EVENT = 64 << 10  # bytes
+QUEUE = 20_000  # events that a party holds back
+EVERY = 0.1  # seconds between two looks at the buffer: each costs a busy core more than what it sends
+MESSAGES = 200  # under way; each has up to BATCH events
+BATCH = 500  # events in a message
+KEPT = 20_000  # events kept by the notebook
+LONGEST_MESSAGE = 1 << 20  # bytes
 
 
 class EventSender:
-    """A party's end: `send(**event)` returns at once."""
+    """A party's end: `send(**event)` and `hear(event)` return at once.
+
+    `dropped` counts the events that did not fit.
+    """
 
     def __init__(self, address: str, party: int, token: bytes):
         self.party, self.dropped = party, 0
         self._token = check_token(token)
         self._socket = zmq.Context.instance().socket(zmq.PUSH)
-        self._socket.sndhwm = QUEUE
+        self._socket.sndhwm = MESSAGES
         self._socket.linger = 500  # ms; a notebook that is gone must not hold up the end of a run
         self._socket.connect(address)
+        self._buffer: deque[Event | dict] = deque()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._pump, name="mpckit events", daemon=True)
+        self._thread.start()
 
     def send(self, **event):
-        """Send `event`, a flat JSON-able dictionary; dropped when the queue is full."""
-        text = json.dumps({"party": self.party, "dropped": self.dropped, **event}).encode()
-        try:
-            self._socket.send_multipart([self._token, text], zmq.NOBLOCK)
-        except zmq.Again:
+        """Send `event`, a flat JSON-able dictionary."""
+        self.hear(event)
+
+    def hear(self, event: Event | dict):
+        """Send an event of the meter, whose listener this is."""
+        if len(self._buffer) < QUEUE:
+            self._buffer.append(event)
+        else:
             self.dropped += 1
 
-    def close(self):
-        """Leave; what is queued still goes out for half a second."""
+    def _pump(self):
+        while not self._closing.wait(EVERY):
+            self._flush()
+        self._flush()
         self._socket.close()
+
+    def _flush(self):
+        while self._buffer:
+            batch = [self._buffer.popleft() for _ in range(min(BATCH, len(self._buffer)))]
+            # An Event goes as the list of its fields: naming them in each costs a party more than all the rest.
+            text = json.dumps({"party": self.party, "dropped": self.dropped, "events": batch}).encode()
+            try:
+                if len(text) > LONGEST_MESSAGE:
+                    raise zmq.Again
+                self._socket.send_multipart([self._token, text], zmq.NOBLOCK)
+            except zmq.Again:
+                self.dropped += len(batch)
+
+    def close(self):
+        """Leave; what is in the buffer still goes out, for half a second."""
+        self._closing.set()
+        self._thread.join(0.5)
 
 
 class EventListener:
-    """The notebook's end: one thread collects the events of all parties in `events` (the latest 200,000).
+    """The notebook's end: one thread collects the events of all parties in `events` (the latest 20,000).
 
     `subscribe(callback)` has each new event passed to `callback(event)` in that thread, where it must be quick.
     """
@@ -55,12 +89,13 @@ class EventListener:
         check_loopback(host)
         self._token = check_token(token)
         self.events: deque[dict] = deque(maxlen=KEPT)
+        self.dropped: dict[int, int] = {}  # party → events of this run that never arrived
         self.refused = 0
         self.errors: list[str] = []
         self._callbacks: list[Callable[[dict], None]] = []
         self._socket = zmq.Context.instance().socket(zmq.PULL)
-        self._socket.rcvhwm = QUEUE
-        self._socket.maxmsgsize = LONGEST_EVENT
+        self._socket.rcvhwm = MESSAGES
+        self._socket.maxmsgsize = LONGEST_MESSAGE
         self._socket.linger = 0
         self._socket.rcvtimeo = 100  # ms; how soon `close` is noticed
         port = self._socket.bind_to_random_port(f"tcp://{host}")
@@ -80,7 +115,12 @@ class EventListener:
         """Begin a run: forget its predecessor's events, and hear only who has the new token, which is returned."""
         self._token = secrets.token_bytes(32)
         self.events.clear()
+        self.dropped.clear()
         return self._token
+
+    def tell(self, **event):
+        """Pass an event of the notebook's own to the callbacks, in this thread; its values need not be JSON."""
+        self._pass_on(event)
 
     def _listen(self):
         while True:
@@ -93,14 +133,21 @@ class EventListener:
             if len(parts) != 2 or not hmac.compare_digest(parts[0], self._token):
                 self.refused += 1
                 continue
-            event = json.loads(parts[1])
-            self.events.append(event)
-            for callback in list(self._callbacks):
-                try:
-                    callback(event)
-                except Exception as error:  # a plot that breaks must not cost the run its other listeners
-                    self.errors.append(f"{type(error).__name__}: {error}")
+            message = json.loads(parts[1])
+            self.dropped[message["party"]] = message["dropped"]
+            for event in message["events"]:
+                fields = zip(Event._fields, event) if isinstance(event, list) else event.items()
+                event = {"party": message["party"], "dropped": message["dropped"], **dict(fields)}
+                self.events.append(event)
+                self._pass_on(event)
         self._socket.close()
+
+    def _pass_on(self, event):
+        for callback in list(self._callbacks):
+            try:
+                callback(event)
+            except Exception as error:  # a plot that breaks must not cost the run its other listeners
+                self.errors.append(f"{type(error).__name__}: {error}")
 
     def close(self):
         """Stop listening, once nothing more comes."""

@@ -1,29 +1,32 @@
 """The wire: one frame to and one frame from every other party per round, and nobody left waiting when one fails.
 
-A frame is a header of 24 bytes and a payload. The header says at which step the sender is, which word it speaks and
-what shapes it sends, and the receiver compares that with its own place in the program: parties that do not run the same
-program raise `DivergenceError`, all of them, and the error says who is where.
+A frame says at which step the sender is, which word it speaks and what shapes it sends, and the receiver compares that
+with its own place in the program: parties that do not run the same program raise `DivergenceError`, all of them, and
+the error says who is where. What is no frame of this session raises `ProtocolError`, on all of them.
 """
 
-import json
-import select
+import os
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from errno import errorcode
 from typing import NamedTuple
 
 import numpy as np
 
-from .peer import HEADER, LONGEST_ABORT, Peer, Word
-from .sockets import DivergenceError, Listener, PeerError, WireError, dial, listen
+from .doors import Encryption, Listener, dial, listen
+from .frames import HEADER, SHAPES, Head, Word, unpack_abort
+from .peer import Peer, ready
+from .sockets import SILENCE, DivergenceError, Line, PeerError, ProtocolError, WireError, cut_off
 
 __all__ = [
-    "HEADER", "DivergenceError", "Expected", "Outgoing", "PeerError", "TCPWire", "Wire", "WireError", "Word", "listen",
+    "HEADER", "DivergenceError", "Expected", "Outgoing", "PeerError", "ProtocolError", "TCPWire", "Wire", "WireError",
+    "Word", "listen",
 ]  # fmt: skip
 
-SMALL = 64 << 10  # bytes up to which a frame surely fits the socket's buffer, so that sending it cannot block
 LONGEST_REASON = 1000  # characters
 PATIENCE = 2.0  # seconds to wait for what the others say about a divergence
+TICK = 1.0  # seconds between two looks at whether a silent peer is still there
 
 
 class Outgoing(NamedTuple):
@@ -57,6 +60,10 @@ class Wire(ABC):
         """
 
     @abstractmethod
+    def check(self):
+        """Between two rounds: raise PeerError or DivergenceError if a peer has said that it failed, or is gone."""
+
+    @abstractmethod
     def abort(self, reason: str):
         """Tell every peer, as far as they can be reached, that this party failed, and close."""
 
@@ -79,12 +86,16 @@ class _Position:
         return f"at step {self.step}: {self.word.name} in {self.where} ({detail})"
 
     def sends(self, peer: int) -> str:
+        if peer not in self.out:
+            return "has sent nothing yet"
         digest, payload = self.out[peer]
-        return f"sends {memoryview(payload).nbytes} bytes, shapes {digest:016x}"
+        return f"sends {memoryview(payload).nbytes} bytes, shapes {digest & SHAPES:08x}"
 
     def expects(self, peer: int) -> str:
+        if peer not in self.expect:
+            return f"expects nothing yet from party {peer}"
         digest, length = self.expect[peer]
-        return f"expects {length} bytes, shapes {digest:016x}, from party {peer}"
+        return f"expects {length} bytes, shapes {digest & SHAPES:08x}, from party {peer}"
 
 
 class _Mismatch(Exception):
@@ -100,40 +111,51 @@ class _Told(Exception):
 
 
 class TCPWire(Wire):
-    """A full mesh of sockets between processes of one machine. `record=True` keeps every frame in `.transcript`."""
+    """A full mesh of sockets between processes. `record=True` keeps every frame in `.transcript`.
 
-    def __init__(self, party: int, parties: int, sockets: dict, record: bool = False):
-        self.party, self.parties = party, parties
+    A peer that says nothing for `patience` seconds counts as gone (None: it may compute as long as it likes).
+    """
+
+    def __init__(
+        self, party: int, parties: int, lines: dict[int, Line], record: bool = False, patience: float | None = None
+    ):
+        self.party, self.parties, self.patience = party, parties, patience
         self.transcript: list[tuple[str, int, bytes, bytes]] | None = [] if record else None
-        self._peers = {q: Peer(q, sock) for q, sock in sorted(sockets.items())}
+        self._peers = {q: Peer(q, line, party) for q, line in sorted(lines.items())}
         self._at = _Position()
         self._ended: str | None = None
 
     @classmethod
     def connect(
-        cls, listener: Listener, party: int, addresses: list, token: bytes, timeout: float = 20.0, record: bool = False
-    ) -> "TCPWire":
+        cls, listener: Listener, party: int, addresses: list, token: bytes, timeout: float = 20.0, record: bool = False,
+        tls: Encryption | None = None, patience: float | None = None, patient: bool = False,
+    ) -> "TCPWire":  # fmt: skip
         """Join party `party` with all others; `addresses[q]` is where party q listens. Closes the listener.
 
-        Raises ValueError, TokenError, or PeerError for a party that does not come within `timeout` seconds.
+        `patient`: the others may begin to listen later. Raises ValueError, TokenError, CertificateError, or PeerError
+        for a party that does not come within `timeout` seconds.
         """
-        sockets = {}
+        lines, deadline = {}, time.monotonic() + timeout
         try:
             # Party p calls the lower numbers and waits for the higher ones, so that no two wait for each other.
             for q in range(party):
-                sockets[q] = dial(tuple(addresses[q]), party, q, token, timeout)
-            sockets |= listener.accept(party, set(range(party + 1, len(addresses))), token, timeout)
+                left = max(0.1, deadline - time.monotonic())
+                lines[q] = dial(tuple(addresses[q]), party, q, token, left, tls, patient)
+            left = max(0.1, deadline - time.monotonic())
+            lines |= listener.accept(party, set(range(party + 1, len(addresses))), token, left)
         except BaseException:
-            for sock in sockets.values():
-                sock.close()
+            for line in lines.values():
+                line.close()
             raise
         finally:
             listener.close()
-        return cls(party, len(addresses), sockets, record)
+        return cls(party, len(addresses), lines, record, patience)
 
     def exchange(self, step, word, where, out, expect):
         if self._ended:
-            raise WireError(f"this wire is closed ({self._ended}): connect again")
+            raise WireError(
+                f"this wire is closed ({self._ended}); it serves one session: start a new one on all parties"
+            )
         if out.keys() != self._peers.keys() or expect.keys() != self._peers.keys():
             raise ValueError(f"party {self.party} must address every one of parties {list(self._peers)} in each round")
         word = Word(word)
@@ -144,13 +166,10 @@ class TCPWire(Wire):
                 payload = memoryview(payload)
                 if not payload.c_contiguous:
                     raise ValueError(f"the payload for party {q} is not contiguous")
-                header = HEADER.pack(step, word, self.party, digest, payload.nbytes)
-                peer.send(header, payload.cast("B") if payload.nbytes else b"", direct=payload.nbytes <= SMALL)
+                header = peer.send(step, word, digest, payload.cast("B") if payload.nbytes else memoryview(b""))
                 if self.transcript is not None and word != Word.END:
                     self.transcript.append(("sent", q, header, payload.tobytes()))
             frames = self._receive()
-            for peer in self._peers.values():
-                peer.flush()
         except _Mismatch as mismatch:
             raise self._diverged(str(mismatch)) from None
         except _Told as told:
@@ -159,13 +178,30 @@ class TCPWire(Wire):
             (gone,) = error.args
             seen = f"connection closed at step {step} in {where}"
             raise self._fail({"kind": "gone", "party": gone, "reason": seen}) from None
+        except ProtocolError as error:
+            raise self._fail({"kind": "broken", "party": error.party, "reason": str(error)}) from None
+        except PeerError as error:
+            raise self._fail({"kind": "gone", "party": error.party, "reason": str(error)}) from None
         except BaseException as error:
             # The frame may be half sent: after an interrupt, too, this conversation cannot go on.
             self.abort(describe(error))
             raise
         if self.transcript is not None and word != Word.END:
-            self.transcript += [("received", q, bytes(header), frames[q].tobytes()) for q, header in self._headers()]
+            self.transcript += [("received", q, p.heard, frames[q].tobytes()) for q, p in self._peers.items()]
         return frames
+
+    def check(self):
+        try:
+            for peer in self._peers.values() if not self._ended else ():
+                if (complete := peer.look_ahead()) is not None:
+                    raise _Told(unpack_abort(complete[1].tobytes(), peer.party))
+                if peer.gone:
+                    seen = f"connection closed after step {self._at.step}"
+                    raise self._fail({"kind": "gone", "party": peer.party, "reason": seen})
+        except _Told as told:
+            raise self._heard(told.said) from None
+        except ProtocolError as error:
+            raise self._fail({"kind": "broken", "party": error.party, "reason": str(error)}) from None
 
     def finish(self):
         """Agree with every peer that the program is over. Finds the party that does one round more than the others."""
@@ -191,59 +227,79 @@ class TCPWire(Wire):
 
     # how a round is received
 
-    def _headers(self):
-        return [(q, peer.header) for q, peer in self._peers.items()]
-
     def _receive(self) -> dict[int, np.ndarray]:
-        pending, frames = dict(self._peers), {}
-        while pending:
-            # With one socket left, a blocking read is the fastest way to wait; with more, an ABORT may come on any.
-            ready = list(pending) if len(pending) == 1 else _readable(pending)
-            for q in ready:
-                frame = pending[q].read(self._judge, block=len(pending) == 1)
-                if frame is not None:
-                    frames[q] = frame
-                    del pending[q]
-        return frames
+        """The payload from every peer, once all is sent."""
+        peers, frames, start = list(self._peers.values()), {}, time.monotonic()
+        now = [peer for peer in peers if peer.ahead()]
+        while True:
+            for peer in now:
+                # Who has spoken may fail while we wait for another one: look whether its next frame is an ABORT.
+                complete = peer.look_ahead() if peer.party in frames else peer.read(self._judge)
+                if complete is not None:
+                    head, frames[peer.party] = complete
+                    if head.word == Word.ABORT:
+                        raise _Told(unpack_abort(frames[peer.party].tobytes(), peer.party))
+                if peer.sending:
+                    peer.write()
+            reading = [peer for peer in peers if peer.party not in frames]
+            sending = [peer for peer in peers if peer.sending]
+            if not reading and not sending:
+                for peer in peers:  # only now: who has left may have said why
+                    peer.check_sent()
+                return frames
+            now = ready(reading + [peer for peer in peers if peer.party in frames and peer.open], sending, TICK)
+            if not now:
+                self._look_after(reading, start)
 
-    def _judge(self, peer: Peer, header: bytes) -> int:
+    def _look_after(self, reading: list[Peer], start: float):
+        """Raise PeerError for a silent peer that will not speak again."""
+        now = time.monotonic()
+        for peer in reading:
+            silent = now - max(start, peer.moved)
+            if peer.begun and silent > SILENCE:
+                raise PeerError(f"it stopped in the middle of a frame and sent nothing for {SILENCE:g} s", peer.party)
+            if self.patience is not None and silent > self.patience:
+                raise PeerError(f"it has said nothing for {self.patience:g} s", peer.party)
+        for peer in self._peers.values():
+            if cut_off(peer.sock):
+                raise PeerError(f"its host has not answered for {SILENCE:g} s", peer.party)
+
+    def _judge(self, peer: Peer, head: Head) -> int:
         """The payload length, if the header fits this party's place in the program."""
-        step, word, sender, digest, length = HEADER.unpack(header)
-        at, (fit, size) = self._at, self._at.expect[peer.party]
-        if word == Word.ABORT:
-            raise _Told(peer.read_abort(length))
-        theirs, ours = (sender, step, word, digest, length), (peer.party, at.step, at.word, fit, size)
+        at, (digest, length) = self._at, self._at.expect[peer.party]
+        if head.word == Word.ABORT:
+            return head.length
+        theirs = head.step, head.word, head.digest, head.length
+        ours = at.step, at.word, digest & SHAPES, length
         if theirs != ours:
-            names = ("sender", "step", "word", "shapes", "length")
+            names = ("step", "word", "shapes", "length")
             differs = ", ".join(name for name, a, b in zip(names, theirs, ours, strict=True) if a != b)
-            peer.skip = length
             raise _Mismatch(f"party {peer.party}'s frame differs in {differs} from what party {self.party} expects")
         return length
 
     # how a conversation ends
 
-    def _tell(self, said: dict):
-        body = json.dumps(said).encode()[:LONGEST_ABORT]
-        for peer in self._peers.values():
-            peer.post(HEADER.pack(self._at.step, Word.ABORT, self.party, 0, len(body)), body)
-
     def _end(self, why: str, patience: float):
         self._ended = why
         deadline = time.monotonic() + patience
         for peer in self._peers.values():
-            peer.hang_up()
+            peer.leave(last_words=patience > 0)
         for peer in self._peers.values():
-            peer.sent.wait(max(0.0, deadline - time.monotonic()))
+            peer.left.wait(max(0.0, deadline - time.monotonic()))
 
     def _fail(self, said: dict) -> WireError:
         """Pass on whose failure it was, so that every party blames the same one, and close."""
-        self._tell(said)
+        for peer in self._peers.values():
+            peer.abort(self._at.step, said)
         who = said["party"]
-        text = f"party {who} failed: " + said["reason"]
-        if said["kind"] == "gone":
-            text = f"party {who} is gone ({said['reason']})"
+        kind = ProtocolError if said["kind"] == "broken" else PeerError
+        text = {
+            "failed": f"party {who} failed: {said['reason']}",
+            "gone": f"party {who} is gone ({said['reason']})",
+            "broken": f"party {who} broke the rules of the wire: {said['reason']}",
+        }[said["kind"]]
         self._end(text, 1.0)
-        return PeerError(text, who)
+        return kind(text, who)
 
     def _heard(self, said: dict) -> WireError:
         if said["kind"] == "diverged":
@@ -255,22 +311,26 @@ class TCPWire(Wire):
         at, positions = self._at, dict(positions or {})
         for q, peer in self._peers.items():
             said = {"kind": "diverged", "party": self.party, "reason": reason, "position": at.text(at.sends(q))}
-            body = json.dumps(said).encode()
-            peer.post(HEADER.pack(at.step, Word.ABORT, self.party, 0, len(body)), body)
+            peer.abort(at.step, said)
         waiting, deadline = {q: p for q, p in self._peers.items() if q not in positions}, time.monotonic() + PATIENCE
         while waiting and time.monotonic() < deadline:
-            for q in _readable(waiting, 0.1):
+            for q, peer in list(waiting.items()):
                 try:
-                    said = waiting[q].look_for_abort()
+                    body = peer.look_for_abort()
+                    said = None if body is None else unpack_abort(body.tobytes(), q)
                 except EOFError:
                     said = {"kind": "gone", "party": q}
+                except ProtocolError as error:
+                    said = {"kind": "failed", "party": q, "reason": str(error)}
                 if said is None:
                     continue
                 if said["kind"] == "diverged":
                     positions[q] = said["position"]
                 else:
-                    positions[q] = f"failed: {said['reason']}" if said["kind"] == "failed" else "is gone"
+                    positions[q] = "is gone" if said["kind"] == "gone" else f"failed: {said['reason']}"
                 del waiting[q]
+            for peer in ready(waiting.values(), [p for p in self._peers.values() if p.sending], 0.1):
+                peer.write()
         expects = "; ".join(at.expects(q) for q in self._peers)
         positions[self.party] = at.text(expects)
         for q in waiting:
@@ -281,17 +341,11 @@ class TCPWire(Wire):
 
 
 def describe(error: BaseException) -> str:
-    """What the others may know of a failure: its kind. A message may quote a value that only this party has."""
-    return type(error).__name__
+    """What the others may know of a failure: its kind, as a message may quote a value that only this party has.
 
-
-def _readable(peers: dict[int, Peer], timeout: float | None = None) -> list[int]:
-    """Those of `peers` that have something to read (all that have, once one has)."""
-    if not hasattr(select, "poll"):  # Windows
-        ready = set(select.select([p.sock for p in peers.values()], [], [], timeout)[0])
-        return [q for q, p in peers.items() if p.sock in ready]
-    poller, numbers = select.poll(), {}
-    for q, peer in peers.items():
-        poller.register(peer.sock, select.POLLIN)
-        numbers[peer.sock.fileno()] = q
-    return [numbers[fd] for fd, _ in poller.poll(None if timeout is None else timeout * 1000)]
+    What the system or somebody else did to this party is no secret, and says where to look.
+    """
+    kind = type(error).__name__
+    if isinstance(error, PeerError):
+        return f"{kind}: {error}"
+    return f"{kind}: {os.strerror(error.errno)}" if isinstance(error, OSError) and error.errno in errorcode else kind

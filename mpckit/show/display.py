@@ -31,6 +31,10 @@ class Picture(go.Figure):
     def alt(self) -> str:
         return self._alt
 
+    def bundle(self) -> dict:
+        """Figure and words, as a display's data."""
+        return _bundle(self, self._alt)
+
     def _ipython_display_(self):
         show(self)
 
@@ -40,14 +44,25 @@ def show(figure: go.Figure, alt: str | None = None) -> None:
     alt = alt or getattr(figure, "alt", None)
     if not alt:
         raise ValueError("a figure needs alt=, a sentence with its message and numbers: some readers have only that")
-    bundle = {"application/vnd.plotly.v1+json": json.loads(figure.to_json()) | {"config": CONFIG}, "text/plain": alt}
+    bundle = _bundle(figure, alt)
     if picture := _png(getattr(figure, "_still", None) or figure):
         bundle["image/png"] = picture
     display(bundle, metadata={"image/png": {"alt": alt}} if picture else {}, raw=True)
 
 
+def _bundle(figure, alt) -> dict:
+    return {"application/vnd.plotly.v1+json": json.loads(figure.to_json()) | {"config": CONFIG}, "text/plain": alt}
+
+
+def picture(figure: dict | go.Figure) -> str:
+    """The PNG of a figure, or of its JSON, in base64. Needs kaleido, and a browser that BROWSER_PATH names."""
+    if isinstance(figure, dict):
+        figure = go.Figure({key: value for key, value in figure.items() if key in ("data", "layout")})
+    return base64.b64encode(figure.to_image("png", width=WIDTH, height=figure.layout.height or 400)).decode()
+
+
 def _png(figure) -> str | None:
-    # Drawing needs kaleido and a browser; whoever writes a notebook names one in BROWSER_PATH, kaleido's own setting.
+    # Whoever writes a notebook names a browser in BROWSER_PATH, kaleido's own setting.
     if not os.environ.get("BROWSER_PATH") or importlib.util.find_spec("kaleido") is None:
         return None
-    return base64.b64encode(figure.to_image("png", width=WIDTH, height=figure.layout.height or 400)).decode()
+    return picture(figure)

@@ -1,100 +1,123 @@
-"""A figure that moves while engines work: bytes and rounds by layer, and over time, from the parties' events."""
+"""A dashboard that moves while engines work: one line in a cell, before `team.run`."""
 
 import threading
 import time
 
+import ipywidgets as widgets
 import plotly.graph_objects as go
+from IPython import get_ipython
+from IPython.display import display
 
-from ..runtime.report import Line, Report, size
-from .display import CONFIG
-from .figures import bars, panels
+from ..runtime.report import Report
+from .dashboard import fill, panels
+from .display import CONFIG, Picture
+from .link import LinkSliders, bundle_of
+from .watch import Watch
 
 REFRESH = 0.1  # seconds between two redraws: more is work for the browser and nothing for the eye
-POINTS = 300  # per curve
+SHARE = 5  # of which the redraw itself may take one part: the engines want the cores
 
 
 class Live:
-    """What `live` returns: a widget that shows itself as the last line of a cell, or by `display`.
+    """What `live` returns. It adds up all runs since it was made; after each it leaves its still twin in the page.
 
-    It adds up all runs since it was made. Its bars are those of party 0, as they come in; `rounds` and `by_party` are
-    exact once `team.run` has returned.
+    `watch` has the numbers, `figure` and `sliders` are the widgets. `rounds`, `by_party` and `agrees` are exact once
+    `team.run` has returned.
     """
 
-    def __init__(self, team):
-        self._lock, self._drawn, self._parties = threading.Lock(), 0.0, team.parties
-        self._start, self._status = None, "waiting for the parties"
-        self._lines: dict[str, Line] = {}
-        self._curves = [([0.0], [0]) for _ in range(team.parties)]  # seconds, bytes
-        self._rounds, self._sent = [0] * team.parties, [0] * team.parties
-        self.figure = go.FigureWidget(
-            panels(team.parties, "seconds since the first run began; level: offline and set-up")
-        )
-        self.figure._config = self.figure._config | CONFIG
-        title = dict(text=self._status, font=dict(size=14), x=0.01, y=0.99, yanchor="top")
-        self.figure.update_layout(title=title, autosize=True)
+    def __init__(self, team, *others: Report):
+        self.watch = Watch(team.parties)
+        self._lock, self._due, self._handle, self._cell = threading.Lock(), 0.0, None, None
+        self._online = (0.0, 0.0)  # compute and elapsed before this run
+        self.status, self.bar = widgets.HTML(), widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="98%"))
+        self.figure = go.FigureWidget(panels(team.parties))
+        self.figure._config = self.figure._config | CONFIG | {"responsive": True}
+        self.figure.update_layout(autosize=True)
+        self.sliders = LinkSliders(*others)
+        question = widgets.HTML("<b>What if the network were another?</b>")
+        self.box = widgets.VBox([self.status, self.bar, self.figure, question, self.sliders.box])
+        self._draw()
         self.stop = team.events.subscribe(self.hear)
 
     @property
     def rounds(self) -> int:
         """Online rounds heard of."""
-        return self._rounds[0]
+        return self.watch.rounds
 
     @property
     def by_party(self) -> dict[int, int]:
         """Bytes that each party has sent online."""
-        return dict(enumerate(self._sent))
-
-    def hear(self, event: dict):
-        """Take in one event of one party (`engines/seat.py`); called in the listener's thread."""
-        with self._lock:
-            self._book(event)
-            if time.monotonic() - self._drawn < REFRESH and event["phase"] != "end":
-                return
-            self._draw()
-            self._drawn = time.monotonic()
-
-    def _book(self, event):
-        phase, party, now = event["phase"], event["party"], time.monotonic()
-        self._start = self._start or now
-        if phase == "offline":
-            if party == self._parties - 1:  # the one who asks the dealer
-                self._status = f"offline: the dealer has dealt {event['done']} of {event['total']} correlations"
-        elif phase == "end":
-            self._status = f"done: {self.rounds} rounds online, {size(max(self._sent))} sent by a party"
-        elif phase == "setup":
-            self._status = "set-up: the weights are shared and masked"
-        else:
-            self._rounds[party] += event["rounds"]
-            self._sent[party] += event["bytes"]
-            self._status = f"online: round {self.rounds}, {event['path']}"
-            seconds, sent = self._curves[party]
-            seconds += [now - self._start, now - self._start]  # a step: level until now, then up
-            sent += [sent[-1], self._sent[party]]
-            if party == 0 and event["rounds"]:
-                layer = event["path"].rpartition("/")[0] or event["path"]
-                line = Line("online", layer, 1, event["rounds"], {0: event["bytes"]}, event["compute"])
-                self._lines[layer] = self._lines[layer] + line if layer in self._lines else line
-
-    def _draw(self):
-        figure, now = self.figure, time.monotonic() - self._start
-        with figure.batch_update():
-            bars(figure, list(self._lines.values()))
-            for trace, (seconds, sent) in zip(figure.data[2:], self._curves):
-                step = max(1, len(seconds) // POINTS)
-                trace.x, trace.y = [*seconds[::step], now], [*sent[::step], sent[-1]]
-            figure.layout.title.text = self._status
+        return self.watch.by_party
 
     def agrees(self, *reports: Report) -> bool:
         """Whether the figure shows what is on these bills: rounds, and bytes by party."""
-        total = sum((report.total() for report in reports[1:]), reports[0].total())
-        return (self.rounds, self.by_party) == (total.rounds, total.by_party)
+        return self.watch.agrees(*reports)
+
+    def hear(self, event: dict):
+        """Take in one event; called in the listener's thread."""
+        with self._lock:
+            self.watch.hear(event)
+            begin = time.monotonic()
+            if event["phase"] == "plan":
+                self._online = self.watch.compute, self.watch.elapsed
+                self.sliders.put(event["report"])
+                self.sliders.draw()
+            over = event["phase"] == "end" and not self.watch.running
+            if begin < self._due and not over:
+                return
+            self._draw()
+            if over:
+                self._finish()
+            now = time.monotonic()
+            self._due = now + max(REFRESH, (SHARE - 1) * (now - begin))
+
+    def _draw(self):
+        fill(self.figure, self.watch)
+        self.bar.value = self.watch.fraction
+        lost = f" · {self.watch.lost} events dropped" if self.watch.lost else ""
+        self.status.value = f"<span role='status' aria-live='polite'>{self.watch.status}{lost}</span>"
+
+    def _finish(self):
+        compute, elapsed = self._online
+        if self.watch.planned is not None:
+            self.sliders.put(self.watch.planned, self.watch.compute - compute, self.watch.elapsed - elapsed)
+            self.sliders.draw()
+        if self._handle is not None:
+            self._handle.update(self._repr_mimebundle_(), raw=True)
+
+    def still(self) -> Picture:
+        """The figure as it is now, to keep."""
+        figure = panels(self.watch.parties)
+        fill(figure, self.watch)
+        return Picture(figure, f"Dashboard; {self.watch.status}. {self.watch.words()}")
+
+    # how it is shown
+
+    def show(self):
+        """Display it here; after each run the display has a still twin as well."""
+        shell = get_ipython()
+        if shell is not None:
+            self._cell = shell.execution_count
+            self._handle = display(self._repr_mimebundle_(), raw=True, display_id=True)
+
+    def _ipython_display_(self):
+        # `live(team)` has shown it; as the last line of the same cell it would be there twice.
+        shell = get_ipython()
+        if shell is None or shell.execution_count != self._cell:
+            self.show()
+
+    def __repr__(self):
+        return f"Live({self.watch.status})"
 
     def _repr_mimebundle_(self, **kwargs):
-        bundle = self.figure._repr_mimebundle_(**kwargs)
-        bundle = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
-        return bundle | {"text/plain": "A live figure: run the cell to see it move. A still one follows."}
+        return bundle_of(self.box, self.still())
 
 
-def live(team) -> Live:
-    """A live figure of `team`'s runs; `display` it, then call `team.run` in the same or in a later cell."""
-    return Live(team)
+def live(team, *others: Report) -> Live:
+    """Show a dashboard of `team`'s runs from here on; call `team.run` in the same or in a later cell.
+
+    `others`: reports of plans with other suites, to compare on other links.
+    """
+    panel = Live(team, *others)
+    panel.show()
+    return panel

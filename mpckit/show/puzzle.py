@@ -3,7 +3,7 @@
     check(reconstruct)              the puzzle is found by the function's name
     check(reconstruct, hint=1)      … and says a little more; hints come in steps
 
-Each puzzle is an examination of the answer; those of a notebook are in `puzzles.py`.
+Each puzzle is an examination of the answer; those of a notebook are in `puzzles.py` or `puzzles_*.py`.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -50,7 +50,7 @@ def puzzle(*hints: str):
 
 def check(answer: Callable, hint: int = 0) -> None:
     """Examine `answer` and print the verdict, with the first `hint` hints below it."""
-    from . import puzzles  # noqa: F401  (registers them)
+    from . import puzzles, puzzles_rounds  # noqa: F401  (registers them)
 
     if answer.__name__ not in PUZZLES:
         raise ValueError(f"no puzzle is called {answer.__name__!r}; there are {', '.join(sorted(PUZZLES))}")
@@ -84,8 +84,11 @@ RING, SAMPLES = Ring(8, 0), 4096  # so small that every value is met often
 LIMIT = 255 + 8 * (2 * 255) ** 0.5  # chi-square with 255 degrees of freedom: chance goes there once in 10^12
 
 
-def run_protocol(answer: Callable, *values: int, seed: int):
-    """Run a reader's protocol in the simulator → (result, what party 0 heard, rounds, words)."""
+def run_protocol(answer: Callable, *values: int, seed: int, prepare: Callable | None = None):
+    """Run a reader's protocol in the simulator → (result, what party 0 heard, rounds, words).
+
+    Its arguments are shares of `values`, or what `prepare(session, *shares)` makes of them, which is not on the bill.
+    """
     session, heard = Session(2, ring=RING, insecure_seed=seed), []
 
     def spied(*shares):
@@ -103,6 +106,7 @@ def run_protocol(answer: Callable, *values: int, seed: int):
 
     with session:
         shared = [session.share(torch.full((SAMPLES,), v), owner=k % 2) for k, v in enumerate(values)]
+        shared = prepare(session, *shared) if prepare else shared
         before = session.report().total()
         result = session.run(spied, *shared)
         total = session.report().total()

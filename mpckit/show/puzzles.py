@@ -1,11 +1,15 @@
 """The puzzles of the course, notebook by notebook. A solution to each is in `notebooks/solutions/`."""
 
+from contextlib import contextmanager
+
 import torch
 
+from ..fss import dpf, keys
+from ..kernels import ggm
 from ..ring import Ring
-from ..share import split
+from ..share import join, split
 from ..stream import Stream
-from .puzzle import Finding, leaks, puzzle, run_protocol
+from .puzzle import RING, Finding, leaks, puzzle, run_protocol
 
 SEED = b"puzzles draw their masks from this, so that a verdict repeats."[:32]
 
@@ -79,3 +83,119 @@ def only_the_sum(answer):
     yield Finding("private", leak is None, f"100 + 20 against 70 + 50: {leak or 'nobody can tell them apart'}")
     yield Finding("rounds", rounds <= 1, f"{rounds}; the reference has 1")
     yield Finding("words", words <= 1, f"{words:g} sent by a party for each sum; the reference has 1")
+
+
+# 08  Function secret sharing: a tree with one secret leaf
+
+
+@puzzle(
+    "Without a word the children of both parties are H(s) and H(s) ⊕ s. One party adds yours: it must make one child "
+    "of both parties equal, the one that alpha does not take.",
+    "If alpha goes right, the left children H(s0) and H(s1) must become equal; if it goes left, the right ones. "
+    "`right` is all ones or zero, so `delta & ~right` is delta just when alpha goes left.",
+    "return ggm.prg(s0, ggm.CHILD) ^ ggm.prg(s1, ggm.CHILD) ^ ((s0 ^ s1) & ~right)",
+)
+def correction(answer):
+    n = 256
+    s0, s1 = (keys.root(p, n, Stream(SEED, f"correction/{p}")) for p in (0, 1))
+    taken = ggm.path(torch.arange(n), 0, 1)  # every other alpha goes right
+    word = answer(s0, s1, taken)
+    if not isinstance(word, torch.Tensor) or word.shape != s0.shape or word.dtype != torch.int64:
+        yield Finding("right", False, f"one word of 128 bits for each of {n} nodes: int64 [{n}, 2] like s0")
+        return
+    for name, side, want in (("the child off the path", ~taken, 0), ("the child on the path", taken, s0 ^ s1)):
+        found = ggm.descend(s0, side, word) ^ ggm.descend(s1, side, word)
+        good = int((found == want).all(-1).sum())
+        must = "is the same for both" if name.startswith("the child off") else "differs by delta, as the parents do"
+        yield Finding("right", good == n, f"{name} {must} in {good} of {n} nodes")
+
+
+@puzzle(
+    "Begin with s = key.root, total = 0 and before = 0. At each of key.bits - 7 levels: right = ggm.path(x, level, "
+    "key.bits); where right differs from before, the control bit of s enters; then one step down, "
+    "ggm.descend(s, right, key.cw[level]), and before = right.",
+    "Masks are all ones or zero, [N, 1]: total = total ^ ((right ^ before) & ggm.control(s)). The leaf block is "
+    "ggm.prg(s, ggm.LEAF) ^ (key.cw[-1] & ggm.control(s)); of it count ggm.up_to(x) ^ before, with ggm.parity.",
+    "At the end: return ((total[:, 0] & 1) ^ ggm.parity(leaf & (ggm.up_to(x) ^ before)) ^ key.party).bool()",
+)
+def below(answer):
+    for bits in (8, 11, 16):
+        alpha, x = _points(bits)
+        pair = dpf.gen(alpha, bits, [Stream(SEED, f"below/{p}") for p in (0, 1)])
+        with _counting() as calls:
+            shares = [answer(key, x) for key in pair]
+        if not all(isinstance(s, torch.Tensor) and s.shape == x.shape and s.dtype == torch.bool for s in shares):
+            yield Finding("right", False, f"a party's share of each of {len(x)} comparisons: bool [{len(x)}]")
+            return
+        wrong = ((shares[0] ^ shares[1]) != (x < alpha)).nonzero()
+        if len(wrong):
+            k = int(wrong[0])
+            told = f"{bits} bits: {len(wrong)} of {len(x)} are wrong, first x = {int(x[k])}, alpha = {int(alpha[k])}"
+            yield Finding("right", False, told)
+            return
+        if calls[0] == 0:
+            yield Finding("walked", False, "the library walked: descend yourself, one level at a time")
+            return
+    yield Finding("right", True, "every alpha with every x of 8 bits, and the edges of 11 and 16")
+    reference = 2 * (16 - 6)  # of the last width, both parties
+    yield Finding("calls", calls[0] <= reference, f"{calls[0] / 2:g} of H for 16 bits; the reference has 10")
+
+
+@puzzle(
+    "Draw(Select(bit's shape, x's shape)) gives shares of r, of a bit s (xor), of s again (additive), and of r·s. Open "
+    "x + r and b ^ s together: one round.",
+    "Where the opened b̂ is 0, b is s, and s·x = s·x̂ - r·s. Where it is 1, b is 1 - s.",
+    "sx = s_sum * x_hat - rs; return x.like(torch.where(b_hat, (x - sx).data, sx.data))",
+)
+def relu_gate(answer):
+    def sign_first(session, x):
+        bit = session.run(lambda share: session.suite.at_least(share, (0,)), x)
+        return bit.map(torch.Tensor.__getitem__, 0), x
+
+    def run(value, seed):
+        return run_protocol(answer, value, seed=seed, prepare=sign_first)
+
+    for seed, value in enumerate((37, -91, 0, -1, 127, -127)):
+        reached, heard, rounds, words = run(value, seed)
+        data = RING.reduce(join(reached.shares)) if hasattr(reached, "shares") else None
+        if data is None or not bool((data == max(value, 0)).all()):
+            shown = reached if data is None else int(data.reshape(-1)[0])
+            yield Finding("right", False, f"the shares of relu({value}) should add up to {max(value, 0)}, not {shown}")
+            return
+    yield Finding("right", True, "positive, negative, zero, and both ends")
+    leak = leaks(run(37, 10)[1], run(-91, 11)[1])
+    yield Finding("private", leak is None, f"37 against -91: {leak or 'nobody can tell them apart'}")
+    yield Finding("rounds", rounds <= 1, f"{rounds}; the reference has 1")
+    yield Finding(
+        "words", words <= 1.125, f"{words:g} sent by a party for each; the reference has 1.125, a word and a bit"
+    )
+
+
+def _points(bits):
+    """alpha and x: all pairs of 8 bits, or edges and chance."""
+    size = 1 << bits
+    if bits == 8:
+        return torch.arange(size).repeat_interleave(size), torch.arange(size).repeat(size)
+    some = Stream(SEED, f"points/{bits}").words((2, 500)) & (size - 1)
+    ends = torch.tensor([0, 1, 127, 128, size // 2 - 1, size // 2, size - 2, size - 1])
+    near = some[0, :100]
+    return (
+        torch.cat((some[0], ends.repeat_interleave(8), near, near, near)),
+        torch.cat((some[1], ends.repeat(8), near, near ^ 1, near ^ 128)),
+    )
+
+
+@contextmanager
+def _counting():
+    """How often H is called in plain view, as a list of one number; not what a fast body does inside."""
+    true, calls = ggm.prg, [0]
+
+    def counted(*args):
+        calls[0] += 1
+        return true(*args)
+
+    ggm.prg = counted
+    try:
+        yield calls
+    finally:
+        ggm.prg = true

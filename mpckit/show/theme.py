@@ -8,6 +8,23 @@ GREY = "#7c7c7c"
 FAINT = "rgba(136,136,136,0.25)"
 
 
+def restyle(figure: go.Figure, new: list[tuple]) -> None:
+    """Give traces new values: (trace, {property: value}) each, in as few updates as is safe.
+
+    In one update a property is told for all of its traces, and those where it did not change lose it in the browser:
+    only traces of which the same properties change may share one.
+    """
+    groups: dict[tuple, list] = {}
+    for trace, values in new:
+        changed = {name: value for name, value in values.items() if list(getattr(trace, name) or ()) != list(value)}
+        if changed:
+            groups.setdefault(tuple(sorted(changed)), []).append((trace, changed))
+    for group in groups.values():
+        with figure.batch_update():
+            for trace, changed in group:
+                trace.update(changed, overwrite=True)
+
+
 def style(figure: go.Figure, height: int = 320, **layout) -> go.Figure:
     """plotly does not follow the page's theme: the ground is transparent, the ink a grey that light and dark carry."""
     looks = dict(

@@ -169,6 +169,24 @@ def test_three_parties(this):
         agree(this._replace(f=resting(this.f)), parties=3)
 
 
+GATES = (
+    "BatchNorm2d of this batch", "LayerNorm", "GroupNorm", "RMSNorm", "MaxPool2d", "MaxPool2d, padded", "MaxPool1d",
+    "AvgPool2d of 49", "AdaptiveMaxPool2d", "PReLU", "GLU", "GRUCell", "MultiheadAttention",
+    "self-attention to the past", "causal attention", "transformer", "MLP", "residual block, in place",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("this", [c for c in CASES if c.name in GATES], ids=lambda c: c.name)
+def test_by_keys(this):
+    with torch.no_grad():
+        report = agree(this._replace(f=resting(this.f)), suite="fss")
+    assert report.suite == "fss" and report.key_bytes > 0
+
+
+def test_every_gate_is_a_case():
+    assert set(GATES) <= {c.name for c in CASES}
+
+
 def test_with_gradients_on_and_in_inference_mode():
     """torch decomposes more before it asks for an operator in one mode than in the other."""
     net = nn.Sequential(nn.Conv1d(3, 4, 3), nn.MaxPool1d(2), nn.Flatten(), nn.LayerNorm(20), nn.Linear(20, 2)).eval()

@@ -159,6 +159,17 @@ def lookup():
     for n, k in itertools.product(SIZES, (0, 1, 3, 6, 7, 10)):
         yield words(n), words(n, max(1, 2**k // 64)), words(2**k)
     yield words(20)[::2], words(4, 10).T, words(512)[::2]
+    yield words(70), words(70, 128), words(8192)  # beyond the length of sums of bytes
+
+
+def signed_lookup():
+    for n, k, count, first in itertools.product(SIZES, (0, 1, 3, 5, 6, 7, 8, 10), (1, 2), (True, False)):
+        yield words(n), words(n, max(1, 2**k // 64)), words(count, 2**k), first
+    yield words(3), words(3, 64), words(2, 4096), True
+    yield words(70), words(70, 64), words(1, 4096), False
+    yield words(70), words(70, 128), words(1, 8192), True  # beyond the length of sums of bytes
+    yield words(70), words(70, 4), words(0, 256), True
+    yield words(140)[::2], words(4, 70).T, words(256, 2).T, False
 
 
 def keystream():
@@ -229,6 +240,7 @@ EXAMPLES = {
         digit_compare,
         tree_node,
         lookup,
+        signed_lookup,
         keystream,
         prg,
         dpf_gen,

@@ -81,4 +81,6 @@ def test_dealt_triple(case):
     handles = Triple(op, tuple(case["x"]), tuple(case["y"])).deal(dealing)
     for handle, pieces in zip(handles, case["pieces"], strict=True):
         assert [p.tolist() for p in handle.pieces] == pieces
-    assert pack_corrections(dealing.corrections).numpy().tobytes().hex() == case["corrections"]
+    assert (
+        pack_corrections(dealing.corrections, len(seeds) - 1, len(seeds)).numpy().tobytes().hex() == case["corrections"]
+    )

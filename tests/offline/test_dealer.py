@@ -17,19 +17,27 @@ from mpckit.correlations import (
     BitTriple,
     Compare,
     Correlation,
+    Cut,
     DaBit,
     Equal,
+    Lines,
     Mask,
     Masked,
     Node,
+    Ramp,
+    Reduce,
     Select,
+    SignedTable,
     Square,
     Table,
     Triple,
     TruncPair,
     View,
     WordBits,
+    Wrap,
 )
+from mpckit.correlations.masked import CHUNK
+from mpckit.fss import Keys, dpf
 from mpckit.kernels import tree
 from mpckit.offline.dealer import (
     Dealing,
@@ -40,8 +48,9 @@ from mpckit.offline.dealer import (
     pack_corrections,
     to_json,
 )
-from mpckit.offline.source import DealerService, LocalDealer, RemoteDealer
-from mpckit.offline.store import ReuseError
+from mpckit.offline.service import DealerService
+from mpckit.offline.source import LocalDealer, Planner, RemoteDealer, stream_name
+from mpckit.once import ReuseError
 from mpckit.stream import derive
 
 MUL, MATMUL, CONV = Bilinear("mul"), Bilinear("matmul"), Bilinear("conv", ((1, 2), (1, 0), (1, 1), 2))
@@ -58,19 +67,55 @@ EXAMPLES = {
     ],
     Square: [Square(()), Square((0,)), Square((3, 5))],
     Mask: [Mask(0, (3,)), Mask(7, ())],
-    TruncPair: [TruncPair((5,), 64, 16), TruncPair((70,), 8, 3, True), TruncPair((), 40, 20, True)],
+    TruncPair: [
+        TruncPair((5,), 64, 16),
+        TruncPair((70,), 8, 3, True),
+        TruncPair((), 40, 20, True),
+        TruncPair((70,), 64, 16, True, "dpf"),
+    ],
+    Reduce: [Reduce((70,), 64, 16), Reduce((5,), 40, 16, "dpf"), Reduce((3, 2), 40, 5, "dpf")],
+    Wrap: [Wrap((70,), 8), Wrap((5,), 40, "dpf"), Wrap((5,), 7, "dpf")],
     BitTriple: [BitTriple((5,), (5,)), BitTriple((1, 4), (2, 4)), BitTriple((0,), (0,))],
     Node: [Node(radix, want, (3, 2)) for radix in (2, 3, 4) for want in tree.WANT],
     DaBit: [DaBit((70,)), DaBit(())],
     WordBits: [WordBits((5,), 64), WordBits((2, 3), 8)],
     Masked: [Masked((5,), 64), Masked((5,), 8)],
-    Compare: [Compare((70,), 64), Compare((3, 5), 8, True), Compare((), 40, True), Compare((0,), 8)],
-    Equal: [Equal((70,), 64), Equal((), 8)],
+    Compare: [
+        Compare((70,), 64),
+        Compare((3, 5), 8, True),
+        Compare((), 40, True),
+        Compare((0,), 8),
+        Compare((3, 5), 40, True, "dpf"),
+        Compare((), 8, form="dpf"),
+        Compare((0,), 64, True, "dpf"),
+    ],
+    Ramp: [Ramp((70,), 64, 64), Ramp((3, 2), 9, 40), Ramp((), 8, 8), Ramp((0,), 64, 64)],
+    Equal: [Equal((70,), 64), Equal((), 8), Equal((3, 5), 64, "dpf"), Equal((5,), 4, "dpf")],
     Select: [Select((5,), (5,)), Select((3, 1), (3, 4)), Select((), (2,))],
-    Table: [Table((5,), 64, 0, 4), Table((5,), 64, 10, 9), Table((2, 3), 8, 2, 6), Table((), 8, 0, 0)],
+    Table: [Table((5,), 4), Table((5,), 9), Table((2, 3), 6), Table((), 0)],
+    SignedTable: [SignedTable((5,), 4), SignedTable((2, 3), 9, 2)],
+    Lines: [
+        Lines((5,), (Cut(10, 9, 7, 8), Cut(0, 4, 5, 0), Cut(3, 6, 0, 0)), 64),
+        Lines((2, 3), (Cut(2, 6, 0, 4),)),
+        Lines((5,), (Cut(10, 9, 7, 8), Cut(0, 4, 5, 0), Cut(3, 6, 0, 0)), 64, "dpf"),
+        Lines((2, 3), (Cut(2, 6, 0, 4),), 0, "dpf"),
+    ],
 }
 EVERY = [c for examples in EXAMPLES.values() for c in examples]
 PARTIES = (2, 3, 4)
+KEYED = ("dpf", "dcf")
+
+
+def with_parties(correlations_=EVERY, parties=PARTIES):
+    """Keys are for two parties."""
+    return [(c, n) for c in correlations_ for n in parties if n == 2 or getattr(c, "form", None) not in KEYED]
+
+
+def pieces(handle):
+    """Tensors by party: a share's only one, or all those of keys."""
+    if handle.value is not None:
+        return [[p] for p in handle.pieces]
+    return [[v for v in vars(key).values() if isinstance(v, torch.Tensor)] for key in handle.pieces]
 
 
 def seeds(n):
@@ -107,45 +152,55 @@ def test_every_correlation_has_examples_and_is_plain_data():
 # ---- one text, three readings --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", PARTIES)
-@pytest.mark.parametrize("correlation", EVERY, ids=repr)
+@pytest.mark.parametrize(("correlation", "n"), with_parties(), ids=repr)
 def test_each_party_expands_what_the_dealer_dealt(correlation, n):
     dealing = Dealing(seeds(n), 5)
     dealt = correlation.deal(dealing)
-    received = pack_corrections(dealing.corrections)
-    assert received.numel() == correction_bytes(dealing.corrections)
     for party in range(n):
-        reading = Expanding(party, n, seeds(n)[party], 5, received if party == n - 1 else None)
-        own = correlation.deal(reading)
-        assert len(own) == len(dealt) and all(h.value.is_meta for h in own)
-        assert all(
-            same(mine.pieces[0], theirs.pieces[party]) and mine.xor == theirs.xor for mine, theirs in zip(own, dealt)
-        )
-        if party == n - 1:
-            assert reading.at == received.numel(), "the last party used all it received"
+        received, read = pack_corrections(dealing.corrections, party, n), []
+        assert received.numel() == correction_bytes(dealing.corrections, party, n)
+
+        def take(count, received=received, read=read):
+            read.append(count)
+            return received[sum(read) - count : sum(read)]
+
+        own = correlation.deal(Expanding(party, n, seeds(n)[party], 5, take))
+        assert len(own) == len(dealt)
+        for mine, theirs in zip(own, dealt):
+            assert mine.xor == theirs.xor and (mine.value is None or mine.value.is_meta)
+            assert all(same(a, b) for a, b in zip(pieces(mine)[0], pieces(theirs)[party], strict=True))
+        assert sum(read) == received.numel(), "a party uses all it received"
+    if getattr(correlation, "form", None) not in KEYED:
+        assert all(not correction_bytes(dealing.corrections, party, n) for party in range(n - 1))
 
 
-@pytest.mark.parametrize("n", PARTIES)
-@pytest.mark.parametrize("correlation", EVERY, ids=repr)
+@pytest.mark.parametrize(("correlation", "n"), with_parties(), ids=repr)
 def test_pieces_join_to_the_value_and_serials_name_other_ones(correlation, n):
     first, again, other = (correlation.deal(Dealing(seeds(n), serial)) for serial in (5, 5, 6))
     for h, same_h, other_h in zip(first, again, other):
+        for mine, twice, others in zip(pieces(h)[0], pieces(same_h)[0], pieces(other_h)[0]):
+            assert same(mine, twice)
+            if mine.numel() and mine.dtype == torch.int64 and not isinstance(correlation, Mask):
+                assert not torch.equal(mine, others)
+        if h.value is None:
+            continue
         total = h.pieces[0]
         for piece in h.pieces[1:]:
             total = total ^ piece if h.xor else total + piece
         assert same(total, h.value) and same(h.value, same_h.value)
-        if h.value.numel() and h.pieces[0].dtype == torch.int64 and not isinstance(correlation, Mask):
-            assert not torch.equal(h.pieces[0], other_h.pieces[0])
 
 
-@pytest.mark.parametrize("correlation", EVERY, ids=repr)
-def test_the_planner_sees_the_shapes_and_the_bytes(correlation):
-    real, meta = Dealing(seeds(3), 5), MetaDealing(seeds(3), 5)
+@pytest.mark.parametrize(("correlation", "n"), with_parties(parties=(2, 3)), ids=repr)
+def test_the_planner_sees_the_shapes_and_the_bytes(correlation, n):
+    real, meta = Dealing(seeds(n), 5), MetaDealing(seeds(n), 5)
     dealt, planned = correlation.deal(real), correlation.deal(meta)
     for h, m in zip(dealt, planned, strict=True):
-        assert all(p.is_meta for p in m.pieces) and m.value.is_meta and h.xor == m.xor
-        assert [(p.shape, p.dtype) for p in h.pieces] == [(p.shape, p.dtype) for p in m.pieces]
-    assert correction_bytes(real.corrections) == correction_bytes(meta.corrections)
+        assert h.xor == m.xor and (h.value is None) == (m.value is None) and (h.value is None or m.value.is_meta)
+        for theirs, mine in zip(pieces(h), pieces(m), strict=True):
+            assert all(p.is_meta for p in mine)
+            assert [(p.shape, p.dtype) for p in theirs] == [(p.shape, p.dtype) for p in mine]
+    for party in range(n):
+        assert correction_bytes(real.corrections, party, n) == correction_bytes(meta.corrections, party, n)
 
 
 @pytest.mark.parametrize("correlation", [c for c in EVERY if not isinstance(c, Mask)], ids=repr)
@@ -155,17 +210,24 @@ def test_nothing_travels_for_uniform_secrets_and_corrections_are_noise(correlati
     correlation.deal(dealing)
     stranger = Dealing({0: bytes(31) + b"\1", 1: seeds(2)[1]}, 5)
     correlation.deal(stranger)
-    ours, theirs = pack_corrections(dealing.corrections), pack_corrections(stranger.corrections)
+    ours, theirs = (pack_corrections(d.corrections, 1, 2) for d in (dealing, stranger))
     assert len(ours) == len(theirs)
     if len(ours) >= 16:
         assert (ours != theirs).double().mean() > 0.5
 
 
+@pytest.mark.parametrize("correlation", [c for c in EVERY if getattr(c, "form", None) in KEYED], ids=repr)
+def test_keys_are_for_two_parties(correlation):
+    for reading in (Dealing(seeds(3), 5), Expanding(0, 3, seeds(3)[0], 5, None), MetaDealing(seeds(3), 5)):
+        with pytest.raises(ValueError, match="two parties, not 3"):
+            correlation.deal(reading)
+
+
 # ---- what the pieces mean ------------------------------------------------------------------------
 
 
-def values(correlation, serial=5):
-    return [h.value for h in correlation.deal(Dealing(seeds(3), serial))]
+def values(correlation, serial=5, n=3):
+    return [h.value for h in correlation.deal(Dealing(seeds(n), serial))]
 
 
 def test_products():
@@ -216,13 +278,30 @@ def test_choosers_and_random_bits():
 
 
 def test_tables_of_masks():
-    r, hot, high, wrap = values(Table((50,), 16, 4, 7))
-    low = r & 0xFFFF
-    assert torch.equal(high, low >> 4) and torch.equal(wrap, (low >> 15) << 12)
-    index = (low >> 4) & 127
-    assert torch.equal(
-        torch.stack([(h[i >> 6] >> (i & 63)) & 1 for h, i in zip(hot, index)]), torch.ones(50, dtype=torch.int64)
-    )
+    r, hot = values(Table((50,), 7))
+    assert torch.equal(torch.stack([(h[i >> 6] >> (i & 63)) & 1 for h, i in zip(hot, r & 127)]), torch.ones(50).long())
+
+
+@pytest.mark.parametrize("form", ["digits", "dpf"])
+def test_what_a_line_needs(form):
+    dealt = values(Lines((50,), (Cut(4, 7, 3, 5),), 0, form), n=2)
+    r, low, dealt = dealt[0], dealt[1], dealt[2:]
+    assert torch.equal(low, r & 15)
+    if form == "digits":
+        hot, m, m_bits, m_low = dealt
+        assert torch.equal(m_bits, (m[:, None] >> torch.arange(8)) & 1)
+        assert torch.equal(m_low, m_bits[:, 3:] * low[:, None])
+    else:
+        _, u, m, um, u_low, u_low_m = dealt
+        assert set(u.tolist()) == {1, -1} and torch.equal(um, u[:, None] * m)
+        assert torch.equal(u_low, u * low) and torch.equal(u_low_m, u * low * m[:, 1])
+
+
+def test_the_sign_of_a_point():
+    """Which party's bit is 1 at alpha."""
+    handles = SignedTable((200,), 9).deal(Dealing(seeds(2), 5))
+    r, (first, second), u = handles[0].value, handles[1].pieces, handles[2].value
+    assert torch.equal(u == 1, dpf.eval(first, r)) and torch.equal(u == -1, dpf.eval(second, r))
 
 
 # ---- correlations as text ------------------------------------------------------------------------
@@ -282,19 +361,46 @@ class Line:
         return self.service(self.party, kind, obj)
 
 
+def as_tensors(piece):
+    if isinstance(piece, Keys):
+        return [v for _, load in piece._spend() for v in vars(load()).values() if isinstance(v, torch.Tensor)]
+    return [piece.data]
+
+
 @pytest.mark.parametrize("n", PARTIES)
 def test_a_dealer_elsewhere_deals_the_same_as_one_here(n):
     service, here = DealerService(n), LocalDealer(seeds(n))
     lines = [Line(service, p) for p in range(n)]
     parties = [RemoteDealer(p, n, seeds(n)[p], lines[p]) for p in range(n)]
-    for serial, correlation in enumerate(EVERY):
+    mine = [c for c, _ in with_parties(parties=(n,))]
+    for serial, correlation in enumerate(mine):
         expected = here.deal(serial, correlation)
         for p, dealer in enumerate(parties):
-            (pieces,) = dealer.deal(serial, correlation)
-            for mine, theirs in zip(pieces, expected[p], strict=True):
-                assert type(mine) is type(theirs) and mine.party == theirs.party == p and same(mine.data, theirs.data)
-    assert [line.asked.count("deal") for line in lines] == [0] * (n - 1) + [len(EVERY)], "only the last party asks"
-    assert parties[-1].sent == here.sent and all(p.sent == 0 for p in parties[:-1])
+            (got,) = dealer.deal(serial, correlation)
+            for ours, theirs in zip(got, expected[p], strict=True):
+                assert type(ours) is type(theirs) and ours.party == theirs.party == p
+                assert all(same(a, b) for a, b in zip(as_tensors(ours), as_tensors(theirs), strict=True))
+    keyed = sum(getattr(c, "form", None) in KEYED for c in mine)
+    for line in lines[:-1]:
+        assert line.asked.count("deal") <= (keyed if n == 2 else 0), "others ask for correction words at most"
+    assert parties[-1].sent == here.sent and [p.keys for p in parties] == [here.keys] * n
+
+
+def test_large_tensors_are_dealt_in_parts_and_come_out_the_same_everywhere():
+    correlation = Compare((5, CHUNK // 2), 40, True, "dpf")
+    assert [part.shape for part in correlation.parts()] == [(CHUNK,), (CHUNK,), (CHUNK // 2,)]
+    service, here = DealerService(2), LocalDealer(seeds(2))
+    parties = [RemoteDealer(p, 2, seeds(2)[p], Line(service, p)) for p in (0, 1)]
+    expected = here.deal(0, correlation)
+    for p, dealer in enumerate(parties):
+        (got,) = dealer.deal(0, correlation)
+        for ours, theirs in zip(got, expected[p], strict=True):
+            if not isinstance(ours, Keys):
+                assert ours.shape[:2] == correlation.shape
+            assert all(same(a, b) for a, b in zip(as_tensors(ours), as_tensors(theirs), strict=True))
+    planned = Planner(seeds(2))
+    planned.deal(0, correlation)
+    assert planned.sent == here.sent and planned.keys == here.keys
 
 
 def test_a_dealer_answers_only_what_a_party_may_ask():
@@ -303,7 +409,6 @@ def test_a_dealer_answers_only_what_a_party_may_ask():
         service(party, "seed", {"seed": seeds(2)[party].hex()})
     request = {"serial": 0, "correlation": to_json(Square((3,)))}
     for party, kind, asked in (
-        (0, "deal", request),
         (1, "seed", {"seed": "00"}),
         (1, "pieces", request),
         (0, "seeds", {}),
@@ -324,3 +429,157 @@ def test_a_dealer_deals_each_draw_once():
         with pytest.raises(ReuseError, match=f"draw {serial} has been dealt already"):
             service(1, "deal", {"serial": serial, "correlation": to_json(DaBit((3,)))})
     service(1, "deal", {"serial": 5, "correlation": to_json(DaBit((3,)))})
+
+
+def test_of_more_than_two_parties_the_last_one_asks():
+    service = DealerService(3)
+    for party in range(3):
+        service(party, "seed", {"seed": seeds(3)[party].hex()})
+    with pytest.raises(ValueError, match="party 0 asked its dealer"):
+        service(0, "deal", {"serial": 0, "correlation": to_json(Square((3,)))})
+
+
+def seeded(n=2):
+    service = DealerService(n)
+    for party in range(n):
+        service(party, "seed", {"seed": seeds(n)[party].hex()})
+    return service
+
+
+def ask(service, asked, party=1, **fields):
+    text = asked if isinstance(asked, str) else to_json(asked)
+    return service(party, "deal", {"serial": 0, "correlation": text} | fields)
+
+
+GARBAGE = [
+    {"serial": -1}, {"serial": "0"}, {"serial": 0.0}, {"serial": float("nan")}, {"serial": True}, {"serial": None},
+    {"serial": 1 << 70}, {"part": -1}, {"part": "1"}, {"part": float("nan")}, {"part": [0]},
+    {"correlation": None}, {"correlation": 5}, {"correlation": {"type": "Square", "shape": [3]}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", GARBAGE, ids=repr)
+def test_garbage_is_named(fields):
+    service = seeded()
+    with pytest.raises(ValueError, match="number from 0 on, not|as its text"):
+        ask(service, Square((3,)), **fields)
+    assert len(ask(service, Square((3,)))[1]) == 24, "and has spent nothing"
+
+
+@pytest.mark.parametrize("request_", [None, 5, [], "serial", {}, {"serial": 0}])
+def test_a_request_without_fields_is_named(request_):
+    with pytest.raises(ValueError, match="number from 0 on|as its text"):
+        seeded()(1, "deal", request_)
+    with pytest.raises(ValueError, match="seed for dealing has 32 bytes"):
+        DealerService(2)(1, "seed", request_)
+    with pytest.raises(ValueError, match="seed for dealing has 32 bytes"):
+        DealerService(2)(1, "seed", {"seed": "00" * 31})
+
+
+HUGE = 10**6
+NONSENSE = [
+    Square((HUGE, HUGE)),
+    Square((1 << 40, 1 << 40)),
+    Square((-3,)),
+    Square(("3",)),
+    Triple(MATMUL, (HUGE, 1), (1, HUGE)),
+    Triple(MATMUL, (2, 3), (4, 5)),
+    Triple(CONV, (2,), (3,)),
+    Triple(MUL, (4,), View(0, (2,), (("resize_.default", ((4,),)),))),
+    Triple(MUL, (4,), View(0, (2,), (("no_such_operator.default", ()),))),
+    Triple(MUL, (4,), View(0, (1,), (("expand.default", ((HUGE, HUGE),)),))),
+    Table((5,), 60),
+    Table((5,), 200),
+    WordBits((HUGE,), HUGE),
+    Masked((5,), 1000),
+    Compare((HUGE, HUGE), 64),
+    Compare((HUGE, HUGE), 64, form="dpf"),
+    Compare((CHUNK + 1,), 64, form="dpf"),
+    Equal((5,), 0, "dpf"),
+    Equal((5,), 65, "dpf"),
+    Ramp((5,), 64, 65),
+    SignedTable((5,), 9, HUGE * HUGE),
+]
+
+
+@pytest.mark.parametrize("correlation", NONSENSE, ids=repr)
+def test_what_cannot_be_dealt_is_refused_before_it_is_begun(correlation):
+    """A terabyte would end the dealer, and with it everybody's run."""
+    service = seeded()
+    with pytest.raises(ValueError, match="cannot be dealt|comes in parts|the dealer has"):
+        ask(service, correlation)
+    assert len(ask(service, Square((3,)), serial=1)[1]) == 24
+
+
+def test_a_node_with_many_inputs_is_refused():
+    text = to_json(Node(4, "g", (1,))).replace("4", "60", 1)
+    with pytest.raises(ValueError, match="a node joins 2 to 4"):
+        ask(seeded(), text)
+
+
+def test_parts_come_in_order_and_once():
+    service, part = seeded(), Compare((4,), 40, form="dpf")
+    for i in (0, 2, 3):  # one may be left out
+        ask(service, part, serial=4, part=i)
+    for serial, i in ((4, 3), (4, 1), (4, 0), (3, 7)):
+        with pytest.raises(ReuseError, match=f"draw {serial} has been dealt already"):
+            ask(service, part, serial=serial, part=i)
+    ask(service, part, 0, serial=4, part=2)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize(
+    "other",
+    [TruncPair((4,), 8, 63), Square((12,)), Triple(MUL, (4,), (2, 4)), Select((4,), (4,)), DaBit((64,))],
+    ids=repr,
+)
+def test_another_correlation_under_a_number_tells_nothing_of_what_belongs_to_it(other, n):
+    """A correction of 0 would be the other party's piece: so the correlation is part of the streams' name."""
+    honest, service = Triple(MUL, (4,), (4,)), DealerService(n)
+    for party in range(n):
+        service(party, "seed", {"seed": seeds(n)[party].hex()})
+    name = stream_name(0, 0, honest)
+    theirs = [h.pieces[0] for p in range(n - 1) for h in honest.deal(Expanding(p, n, seeds(n)[p], name, None))]
+    pieces = set(
+        torch.cat([torch.cat((v, -v)).flatten() for v in theirs + [sum(theirs[i::3]) for i in range(3)]]).tolist()
+    )
+    _, answer = service(n - 1, "deal", {"serial": 0, "correlation": to_json(other)})
+    words = torch.frombuffer(bytearray(answer.tobytes()[: len(answer) // 8 * 8]), dtype=torch.int64)
+    assert len(words) and not pieces & set(words.tolist()) and not pieces & set((-words).tolist())
+
+
+STEPS = [("zeros_like.default", ()), ("mul.Scalar", (1e15,)), ("ones_like.default", ()), ("fft_fft.default", ())]
+STEPS += [("expand.default", ((4.0,),)), ("select.int", (0, "0")), ("bitwise_and.Scalar", (0,))]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=repr)
+def test_a_mask_is_rearranged_and_nothing_else(step):
+    """Rounded to a float, a piece would show the mask that it should hide."""
+    wanted = Triple(MUL, View(7, (4,), (step,)), (4,))
+    with pytest.raises(ValueError, match="cannot be dealt"):
+        ask(seeded(), wanted)
+    with pytest.raises((ValueError, TypeError)):
+        wanted.deal(Dealing(seeds(2), 0))
+
+
+def test_only_words_and_bits_are_shared():
+    for share in (Dealing(seeds(2), 0).share, Dealing(seeds(2), 0).xor_share):
+        with pytest.raises(TypeError, match="words or bits, not torch.float32"):
+            share(torch.ones(3))
+
+
+def test_an_answer_of_the_wrong_length_is_noticed():
+    service = seeded()
+
+    class Wrong(Line):
+        def request(self, kind, obj):
+            if kind == "seed":
+                return {}, b""
+            answer, payload = super().request(kind, obj)
+            return answer, bytearray(bytes(payload)[: len(payload) + self.by] + bytes(max(0, self.by)))
+
+    for serial, (by, what) in enumerate(((-1, "short"), (8, "long"))):
+        line = Wrong(service, 1)
+        line.by = by
+        with pytest.raises(ValueError, match=f"the dealer's answer is too {what}"):
+            RemoteDealer(1, 2, seeds(2)[1], line).deal(serial, Square((3,)))

@@ -74,6 +74,30 @@ def test_plan_equals_run(name, parties, truncation):
     assert report.offline_bytes == plan.report.offline_bytes
 
 
+def of_everything(x):
+    x = mk.secret(x, owner=0)
+    pooled = F.max_pool2d(F.relu(x)[:, None], 2).flatten(1)
+    return F.softmax(F.layer_norm(F.gelu(pooled), pooled.shape[1:]), -1).reveal(to=0)
+
+
+@pytest.mark.parametrize("truncation", ["stochastic", "exact"])
+@pytest.mark.parametrize("suite", ["bits", "fss"])
+def test_a_plan_has_the_keys_of_a_suite_too(suite, truncation):
+    x = torch.randn(3, 6, 4)
+    planned = mk.plan(of_everything, x, suite=suite, truncation=truncation)
+    with mk.simulate(2, suite=suite, truncation=truncation) as session:
+        session.prepare(planned.draws)
+        session.drawn, take = [], session.store.take
+        session.store.take = lambda correlation: (session.drawn.append(correlation), take(correlation))[1]
+        of_everything(x)
+    report = session.report()
+    assert session.drawn == list(planned.draws) and report.unplanned == {} and len(session.store) == 0
+    for figure in ("offline_bytes", "key_bytes"):
+        assert getattr(report, figure) == getattr(planned.report, figure)
+    assert (report.key_bytes > 0) == (suite == "fss")
+    assert report.rounds() == planned.report.rounds() and report.sent() == planned.report.sent()
+
+
 def test_shapes_are_enough():
     """Values make no difference, not even those of public arguments."""
     x, labels, model = PROGRAMS["a training loop"][1:]

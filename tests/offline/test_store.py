@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mpckit.correlations import Mask, Square, Triple
-from mpckit.offline.store import ReuseError, Store
+from mpckit.offline.store import Store
+from mpckit.once import ReuseError
 from mpckit.protocols import arithmetic
 from mpckit.ring import Ring
 from mpckit.runtime.session import Session

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from desk import ALL, PAIRS, PARTIES, Desk, edges, numbers
 
-from mpckit.offline.store import ReuseError
+from mpckit.once import ReuseError
 from mpckit.protocols import arithmetic
 from mpckit.protocols.arithmetic import conv, fix, matmul, mul, square
 from mpckit.ring import Ring

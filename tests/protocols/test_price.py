@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from mpckit.ask import Draw
-from mpckit.correlations import Compare, TruncPair
-from mpckit.protocols import arithmetic, bits, gates
+from mpckit.correlations import Compare, Cut, Lines, Wrap
+from mpckit.protocols import arithmetic, bits, compare, gates, lookup, widths
 from mpckit.protocols.arithmetic import MUL
+from mpckit.protocols.tables import Piece
 from mpckit.ring import Ring
 from mpckit.runtime.round import HEADER_BYTES
 from mpckit.runtime.session import Session
@@ -61,7 +62,7 @@ def test_the_words():
 
 
 def protocols():
-    for module in (arithmetic, bits, gates):
+    for module in (arithmetic, bits, compare, widths, gates, lookup):
         for name, f in vars(module).items():
             if inspect.isfunction(f) and f.__module__ == module.__name__:
                 says_so = get_origin(f.__annotations__.get("return")) is Generator  # -> Protocol[…]
@@ -86,7 +87,7 @@ PROTOCOLS = dict(protocols())
 def test_the_docstring_ends_in_a_price_and_each_price_is_measured(name):
     found = prices(PROTOCOLS[name])
     assert found, f"{name}: the last line of its docstring states no price"
-    assert set(found) == {case for case, _ in MEASURED.get(name, ())}, (
+    assert set(found) == {case for case, *_ in MEASURED.get(name, ())}, (
         "one measurement for each price, and the other way round"
     )
 
@@ -102,8 +103,12 @@ class Bench:
     def __init__(self, session, w):
         self.session, self.w = session, w
 
-    def number(self, *shape):
-        return self.session.share(torch.randint(-4, 4, shape or (N,)), 0)
+    def number(self, *shape, width=None):
+        ring = Ring(width, 0) if width else None
+        return self.session.share(torch.randint(-4, 4, shape or (N,)), 0, ring)
+
+    def public(self):
+        return torch.randint(-4, 4, (N,))
 
     def fixed(self, *shape):
         return self.session.fix(self.number(*shape))[0]
@@ -116,14 +121,6 @@ class Bench:
 
     def bit(self, *shape):
         return self.session.run(_as_bits, self.number(*shape))
-
-    def tables(self, correlation):
-        """A dealt table of digits and what it stands beside."""
-
-        def draw(x):
-            return (yield Draw(correlation))
-
-        return self.session.run(draw, self.number(1))
 
 
 def _as_words(x, width):
@@ -141,7 +138,47 @@ def case_conv(b):
     return arithmetic.conv, b.number(2, 4, 8, 8), b.number(8, 4, 3, 3), (1, 1), (1, 1), (1, 1), 1
 
 
-# name → (case of the price, b → (protocol, *arguments), the letters that the shapes do not say)
+FORMS = {"": "digits", "dpf": "dpf"}
+PIECE = Piece(((None, None),), 2, torch.arange(16) * 5, 3, 1, 0, 4, 2, 1)
+
+
+def forms(arguments, *more, **letters):
+    """A case for each form in which comparisons are dealt."""
+    every = FORMS | {form: form for form in more}
+    return [(case, lambda b, form=form: arguments(b, form), letters) for case, form in every.items()]
+
+
+def drawn(correlation, protocol):
+    """The protocol with what is dealt as further arguments: drawing costs nothing."""
+
+    def run(x):
+        return (yield from protocol(x, *(yield Draw(correlation))))
+
+    return run
+
+
+def second(protocol):
+    return (yield from protocol)[2]
+
+
+def first_rest(x, form):
+    return (yield from lookup.lines(x, (PIECE,), (), None, form))[1][0][0]
+
+
+def a_line(protocol, form):
+    """One line's protocol, from an opened value that is not x: the price is the same."""
+    cut = Cut(PIECE.by, 4, PIECE.value_bits, PIECE.slope_bits)
+
+    def run(x):
+        _, low, *dealt = yield Draw(Lines(tuple(x.shape), (cut,), 0, form))
+        x_hat, r_low = torch.arange(N) - 5, x.like(low.data)
+        arguments = (dealt, form) if protocol is lookup._line else dealt
+        return (yield from protocol(x_hat, x_hat & 3, r_low, PIECE, *arguments))
+
+    return run
+
+
+# name → (case of the price, b → (protocol, *arguments), letters that the shapes do not say)
 MEASURED = {
     "input_share": [("", None)],
     "reveal": [("", lambda b: (arithmetic.reveal, b.number()))],
@@ -156,10 +193,23 @@ MEASURED = {
     "matmul": [("", lambda b: (arithmetic.matmul, b.number(8, 24), b.number(24, 16)))],
     "conv": [("", case_conv)],
     "truncate": [
-        ("", lambda b: (arithmetic.truncate, b.number(), 3)),
-        ("exact", lambda b: (arithmetic.truncate, b.number(), 5, "exact")),
-        ("local", lambda b: (arithmetic.truncate, b.number(), 3, "local")),
+        ("", lambda b: (widths.truncate, b.number(), 3)),
+        ("exact", lambda b: (widths.truncate, b.number(), 5, "exact")),
+        ("exact dpf", lambda b: (widths.truncate, b.number(), 5, "exact", "dpf")),
+        ("local", lambda b: (widths.truncate, b.number(), 3, "local")),
     ],
+    "truncate_reduce": forms(lambda b, form: (widths.truncate_reduce, b.number(), 5, form)),
+    "_borrowed": forms(
+        lambda b, form: (
+            drawn(Wrap((N,), b.w, form), lambda x, r, low, dealt: widths._borrowed(b.public(), dealt, 5, x.ring)),
+            b.number(),
+        )
+    ),
+    "wrap": [
+        (case, lambda b, form=form: (lambda x: second(widths.wrap(x, form)), b.number()))
+        for case, form in FORMS.items()
+    ],
+    "extend": forms(lambda b, form: (widths.extend, b.number(width=b.w - 3), Ring(b.w, 0), form)),
     "and_": [
         ("", lambda b: (bits.and_, b.words(width=b.w), b.words(width=b.w))),
         ("", lambda b: (bits.and_, b.bit(), b.bit())),
@@ -172,49 +222,63 @@ MEASURED = {
         ("", lambda b: (bits.b2a, b.bit(), Ring(b.w, 0))),
     ],
     "bits_of": [("", lambda b: (bits.bits_of, b.words(), Ring(b.w, 0)))],
-    "at_least": [("", lambda b: (bits.at_least, b.number(), (0, 1, -2)))],
-    "at_least_opened": [
-        (
-            "",
-            lambda b: (
-                bits.at_least_opened,
-                torch.randint(-4, 4, (N,)),
-                (0, 1),
-                b.w,
-                *b.tables(Compare((N,), b.w))[1:],
+    "at_least": forms(lambda b, form: (compare.at_least, b.number(), (0, 1, -2), None, form))
+    + forms(lambda b, form: (compare.at_least, b.number(), (0, 1, -2), 6, form), b=6),
+    "at_least_opened": forms(
+        lambda b, form: (
+            drawn(
+                Compare((N,), b.w, form=form),
+                lambda x, r, dealt, top: compare.at_least_opened(b.public(), (0, 1), b.w, dealt, top),
             ),
-        ),
-    ],
-    "low_borrow": [
-        ("", lambda b: (bits.low_borrow, torch.randint(0, 32, (1, N)), b.tables(TruncPair((N,), b.w, 5, True))[3], 5))
-    ],
+            b.number(),
+        )
+    ),
+    "below": forms(
+        lambda b, form: (
+            drawn(Wrap((N,), b.w, form), lambda x, r, low, dealt: compare.below(b.public()[None], dealt, b.w)),
+            b.number(),
+        )
+    ),
     "tree_reduce": [
-        ("g", lambda b: (bits.tree_reduce, b.words(9, 2, width=64), b.words(9, 2, width=64), "g")),
-        ("p", lambda b: (bits.tree_reduce, b.words(9, 2, width=64), b.words(9, 2, width=64), "p")),
+        ("g", lambda b: (compare.tree_reduce, b.words(9, 2, width=64), b.words(9, 2, width=64), "g")),
+        ("p", lambda b: (compare.tree_reduce, b.words(9, 2, width=64), b.words(9, 2, width=64), "p")),
     ],
-    "msb": [("", lambda b: (bits.msb, b.number()))],
-    "eq": [("", lambda b: (bits.eq, b.number(), b.number()))],
-    "drelu": [("", lambda b: (gates.drelu, b.number()))],
+    "msb": forms(lambda b, form: (compare.msb, b.number(), None, form)),
+    "eq": forms(lambda b, form: (compare.eq, b.number(), b.number(), None, form)),
+    "drelu": forms(lambda b, form: (compare.drelu, b.number(), None, form))
+    + forms(lambda b, form: (compare.drelu, b.number(), 6, form), b=6),
     "select": [("", lambda b: (gates.select, b.bit(), b.number()))],
-    "relu": [("", lambda b: (gates.relu, b.number()))],
-    "maximum": [("", lambda b: (gates.maximum, b.number(), b.number()))],
-    "reduce_max": [("", lambda b: (gates.reduce_max, b.number(N, 5)))],
-    "argmax": [("", lambda b: (gates.argmax, b.number(N, 5)))],
-    "lut": [("", lambda b: (gates.lut, b.number(), torch.arange(16), 8))],
-    "split_lut": [("", lambda b: (gates.split_lut, b.number(), 2, torch.arange(16), 8))],
+    "relu": forms(lambda b, form: (gates.relu, b.number(), None, form), "dcf")
+    + forms(lambda b, form: (gates.relu, b.number(), 6, form), "dcf", b=6),
+    "relu_at_once": [("", lambda b: (gates.relu_at_once, b.number(), b.w))],
+    "maximum": forms(lambda b, form: (gates.maximum, b.number(), b.number(), None, form), "dcf"),
+    "reduce_max": forms(lambda b, form: (gates.reduce_max, b.number(N, 5), None, form)),
+    "argmax": forms(lambda b, form: (gates.argmax, b.number(N, 5), None, form))
+    + forms(lambda b, form: (gates.argmax, b.number(N, 5), 6, form), b=6),
+    "lut": [("", lambda b: (lookup.lut, b.number(), torch.arange(16), 8))],
+    "signed_lut": [("", lambda b: (lookup.signed_lut, b.number(), torch.arange(32).view(2, 16), Ring(b.w, 0)))],
+    "interval_lut": forms(lambda b, form: (lookup.interval_lut, b.number(), (-1, 0, 2), (5, 6, 7, 8), None, form)),
+    "lines": [("", lambda b: (first_rest, b.number(), "digits"))],
+    "_line": [(case, lambda b, form=form: (a_line(lookup._line, form), b.number())) for case, form in FORMS.items()],
+    "_from_bits": [("", lambda b: (a_line(lookup._from_bits, "digits"), b.number()))],
+    "_from_keys": [("", lambda b: (a_line(lookup._from_keys, "dpf"), b.number()))],
 }
-K = {"truncate": 5, "low_borrow": 5, "tree_reduce": 36, "reduce_max": 5, "argmax": 5, "lut": 4, "split_lut": 4}
-T = {"at_least": 3, "at_least_opened": 2}
-EVERY = [(name, case, i) for name, cases in MEASURED.items() for i, (case, _) in enumerate(cases)]
+NEEDS_TWO = {"dpf", "dcf", "relu_at_once", "signed_lut", "_from_keys"}
+K = {"truncate": 5, "truncate_reduce": 5, "_borrowed": 5, "tree_reduce": 36, "reduce_max": 5, "argmax": 5}
+K |= {"lut": 4, "signed_lut": 4}
+T = {"at_least": 3, "at_least_opened": 2, "interval_lut": 3, "signed_lut": 2}
+EVERY = [(name, case, i) for name, cases in MEASURED.items() for i, (case, *_) in enumerate(cases)]
 
 
 @pytest.mark.parametrize("parties", [2, 3])
 @pytest.mark.parametrize("w", [8, 16, 40, 64])
 @pytest.mark.parametrize(("name", "case", "index"), EVERY, ids=[f"{n}-{c or 'plain'}-{i}" for n, c, i in EVERY])
 def test_the_meter_agrees_with_the_docstring(name, case, index, w, parties):
-    if case == "local" and parties > 2:
+    _, arguments, *more = MEASURED[name][index]
+    if parties > 2 and ("local" in case or NEEDS_TWO & {name, *case.split()}):
         with pytest.raises(ValueError, match="two parties"):
             Session(parties, truncation="local")
+            Session(parties).run(*arguments(Bench(Session(parties), w)))
         return
     torch.manual_seed(0)
     session = Session(parties, ring=Ring(w, 5 if name == "truncate" else 0), insecure_seed=3)
@@ -223,7 +287,7 @@ def test_the_meter_agrees_with_the_docstring(name, case, index, w, parties):
         before = session.meter.total()
         result, operands, width = bench.number(), [], w
     else:
-        protocol, *args = MEASURED[name][index][1](bench)
+        protocol, *args = arguments(bench)
         before = session.meter.total()
         result = session.run(protocol, *args)
         shared = [a for a in args if hasattr(a, "shares")]
@@ -234,7 +298,7 @@ def test_the_meter_agrees_with_the_docstring(name, case, index, w, parties):
     result = result[0] if isinstance(result, (tuple, list)) and not hasattr(result, "shares") else result
     n = result.shape.numel()
     letters = {**WORDS, "w": w, "b": width, "n": n, "k": K.get(name), "t": T.get(name)}
-    letters |= dict(zip("xy", operands))
+    letters |= dict(zip("xy", operands)) | {"piece": PIECE} | dict(*more)
     rounds, expected = (eval(text, {"__builtins__": {}}, letters) for text in prices(PROTOCOLS[name])[case])
 
     measured = after.rounds - before.rounds

@@ -14,8 +14,10 @@ from desk import Desk
 
 from mpckit.ask import Draw, Open, Round
 from mpckit.correlations import Mask, Square
-from mpckit.protocols import arithmetic, bits, gates
+from mpckit.protocols import arithmetic, bits, compare, functions, gates, lookup, widths
+from mpckit.protocols.suites import suite_of
 from mpckit.ring import Ring
+from mpckit.runtime.meter import LAN
 
 N = 1 << 12
 SIGNIFICANCE = 1e-7  # there are some thousand comparisons
@@ -137,24 +139,23 @@ PROGRAMS = {
         desk.secret(x).map(torch.reshape, (1, 1, 64, 64)),
         desk.secret(x).map(torch.reshape, (64, 1, 8, 8)),
     ),
-    "stochastic": one(arithmetic.truncate, 3),
-    "exact": one(arithmetic.truncate, 5, "exact"),
+    "stochastic": one(widths.truncate, 3),
+    "exact": one(widths.truncate, 5, "exact"),
     "and": lambda desk, x: (bits.and_, desk.words(x), desk.words(x)),
     "add": lambda desk, x: (bits.add, desk.words(x), desk.words(x)),
     "a2b": one(bits.a2b),
     "b2a": lambda desk, x: (lambda v: bits.b2a(v, desk.ring), desk.words(x)),
     "b2a_bits": lambda desk, x: (lambda v: bits.b2a(v, desk.ring), desk.words(x < 0)),
-    "eq": two(bits.eq),
-    "eq_itself": lambda desk, x: (bits.eq, desk.secret(x), desk.secret(x)),
-    "msb": one(bits.msb),
-    "at_least": one(bits.at_least, (0, 5)),
+    "eq": two(compare.eq),
+    "eq_itself": lambda desk, x: (compare.eq, desk.secret(x), desk.secret(x)),
+    "msb": one(compare.msb),
+    "at_least": one(compare.at_least, (0, 5)),
     "relu": one(gates.relu),
     "select": lambda desk, x: (gates.select, desk.words(x < 0), desk.secret(x)),
     "maximum": two(gates.maximum),
     "reduce_max": lambda desk, x: (gates.reduce_max, rows(desk.secret(x))),
     "argmax": lambda desk, x: (gates.argmax, rows(desk.secret(x))),
-    "lut": one(gates.lut, torch.arange(256), 8),
-    "split_lut": one(gates.split_lut, 3, torch.arange(16), 8),
+    "lut": one(lookup.lut, torch.arange(256), 8),
 }
 
 
@@ -163,6 +164,46 @@ PROGRAMS = {
 def test_what_parties_see_does_not_depend_on_the_secret(name, parties, width):
     x1 = -21 if width == 8 else -(2**61) + 12345
     assert leaks(PROGRAMS[name], 0, x1, parties, width) == []
+
+
+KEYED = {
+    "at_least": one(compare.at_least, (0, 5), None, "dpf"),
+    "eq": two(compare.eq, None, "dpf"),
+    "eq_itself": lambda desk, x: (lambda s, t: compare.eq(s, t, None, "dpf"), desk.secret(x), desk.secret(x)),
+    "relu": one(gates.relu, None, "dpf"),
+    "relu at once": one(gates.relu, None, "dcf"),
+    "maximum": two(gates.maximum, None, "dpf"),
+    "reduce_max": lambda desk, x: (lambda s: gates.reduce_max(s, None, "dpf"), rows(desk.secret(x))),
+    "reduce_max at once": lambda desk, x: (lambda s: gates.reduce_max(s, None, "dcf"), rows(desk.secret(x))),
+    "argmax": lambda desk, x: (lambda s: gates.argmax(s, None, "dpf"), rows(desk.secret(x))),
+    "exact": one(widths.truncate, 5, "exact", "dpf"),
+    "truncate_reduce": one(widths.truncate_reduce, 3, "dpf"),
+    "extend": lambda desk, x: (
+        lambda s: widths.extend(s.narrow(7), Ring(40, 5), "dpf"),
+        desk.secret(x),
+    ),
+    "signed_lut": lambda desk, x: (
+        lambda s: lookup.signed_lut(s, torch.stack((torch.arange(256), -(torch.arange(256) ** 2))), desk.ring),
+        desk.secret(x),
+    ),
+    "interval_lut": one(lookup.interval_lut, (-20, 0, 30), (7, -1, 0, 3), None, "dpf"),
+}
+
+
+@pytest.mark.parametrize("width", [8, 64])
+@pytest.mark.parametrize("name", KEYED)
+def test_what_parties_see_with_keys_does_not_depend_on_the_secret(name, width):
+    x1 = -21 if width == 8 else -(2**61) + 12345
+    assert leaks(KEYED[name], 0, x1, 2, width) == []
+
+
+@pytest.mark.parametrize("name", ["gelu", "sigmoid", "exp"])
+@pytest.mark.parametrize("suite", ["bits", "fss"])
+def test_what_parties_see_of_a_tabulated_function(name, suite):
+    """Values on both sides of a table's end."""
+    function, chosen = getattr(functions, name), suite_of(suite, 2, LAN)[0]
+    for other in (-3, 200):
+        assert leaks(one(lambda s: function(chosen, s)), 0, other, 2, 64) == []
 
 
 @pytest.mark.parametrize("parties", [2, 3])

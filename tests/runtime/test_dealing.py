@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mpckit.runtime.dealing import DealerClient, serve
-from mpckit.runtime.sockets import DEALER, PeerError, TokenError, listen
+from mpckit.runtime.doors import listen
+from mpckit.runtime.sockets import DEALER, PeerError, TokenError
 
 TOKEN = b"\5" * 32
 
@@ -117,7 +118,7 @@ def test_a_killed_dealer_is_missed_at_once():
     code = f"""
 import time
 from mpckit.runtime.dealing import serve
-from mpckit.runtime.sockets import listen
+from mpckit.runtime.doors import listen
 listener = listen()
 print(listener.address[1], flush=True)
 serve(listener, {TOKEN!r}, {{1}}, lambda *_: time.sleep(60))

@@ -5,11 +5,17 @@ session.report().seconds(WAN)    # compute + rounds · rtt / 2 + bytes / bandwid
 """
 
 import json
+import re
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
 
 import pytest
 import torch
 
-from mpckit.protocols.arithmetic import mul, square
+from mpckit.ask import Open, together
+from mpckit.correlations import Triple
+from mpckit.protocols.arithmetic import MUL, mul, square
 from mpckit.ring import Ring
 from mpckit.runtime.meter import LAN, WAN, Link, Meter
 from mpckit.runtime.report import Report, duration, size
@@ -100,23 +106,72 @@ def test_layers_add_up_to_the_phase():
 def test_phases_stay_apart_also_after_an_error():
     meter = Meter((0, 1))
     with pytest.raises(KeyError), meter.phase_of("setup"), meter.scope("layer"):
-        meter.book(1, {0: 10, 1: 20}, 0.5)
+        meter.book("Open", {0: 0.5, 1: 0.25}, {0: {1: 10}, 1: {0: 20}}, waiting=2.0)
         raise KeyError
     assert meter.path == "" and meter.phase == "online"
-    meter.book(2, {0: 1}, 0.25)
+    meter.book("Send", {0: 0.125}, {0: {1: 1, 2: 2}})
+    meter.book("Return", {0: 0.125})
     setup, online = meter.total("setup"), meter.total()
-    assert (setup.rounds, setup.sent, setup.compute) == (1, {0: 10, 1: 20}, 0.5)
-    assert (online.rounds, online.sent, online.compute) == (2, {0: 1}, 0.25)
-    assert meter.sent("setup") == 20 and meter.sent() == 1 and meter.sent("offline") == 0
+    assert (setup.rounds, setup.sent, setup.compute, setup.waiting) == (1, {0: 10, 1: 20}, 0.5, 2.0)
+    assert (online.rounds, online.sent, online.compute, online.waiting) == (1, {0: 3}, 0.25, 0.0)
+    assert meter.sent("setup") == 20 and meter.sent() == 3 and meter.sent("offline") == 0
 
 
-def test_listeners_hear_what_is_booked():
+def test_listeners_hear_every_word_of_every_party():
+    heard, session = [], Session(3, ring=Ring(64, 0), insecure_seed=1)
+    session.prepare([Triple(MUL, (4,), (4,))])
+    session.meter.listeners.append(heard.append)
+    begin = time.time()
+    with session, session.scope("layer"), session.scope("mul"):
+        session.run(mul, *(session.share(torch.arange(4), owner=p) for p in (0, 1)))
+    assert [(e.party, e.word, e.step, e.rounds) for e in heard if e.party == 2] == [
+        (2, "Send", 0, 1), (2, "Return", 1, 0), (2, "Send", 1, 1), (2, "Return", 2, 0),
+        (2, "Open", 2, 1), (2, "Return", 3, 0),
+    ]  # fmt: skip
+    assert {e.party for e in heard} == {0, 1, 2} and len(heard) == 3 * 6
+    opened = next(e for e in heard if e.word == "Open" and e.party == 1)
+    assert (opened.phase, opened.path) == ("online", "layer/mul") and opened.protocol == "product"
+    assert opened.draws == 1 and sum(e.draws for e in heard) == 3
+    assert opened.to == {0: 2 * 32 + 24, 2: 2 * 32 + 24}
+    assert all(e.compute > 0 and begin <= e.time <= time.time() for e in heard)
+    total = session.report().total()
+    assert {p: sum(sum(e.to.values()) for e in heard if e.party == p) for p in range(3)} == total.by_party
+    assert sum(e.rounds for e in heard if e.party == 0) == total.rounds
+
+
+def test_a_draw_that_waits_for_a_dealer_is_an_event_of_its_own():
     meter, heard = Meter((0,)), []
-    meter.listeners.append(lambda *event: heard.append(event))
-    with meter.scope("layer"), meter.scope("mul"):
-        meter.book(1, {0: 24}, 0.5)
-    meter.book(compute=0.25)
-    assert heard == [("online", "layer/mul", 1, {0: 24}, 0.5), ("online", "", 0, {}, 0.25)]
+    meter.listeners.append(heard.append)
+    meter.book("Draw", {0: 0.5}, waiting=0.0)  # from the store
+    meter.book("Draw", {0: 0.25})
+    meter.book("Draw", {0: 0.125}, waiting=0.5)
+    meter.book("Open", {0: 1.0}, {0: {1: 32}})
+    assert [(e.word, e.draws, e.compute, e.waiting) for e in heard] == [
+        ("Draw", 2, 0.875, 0.5), ("Open", 0, 1.0, 0.0)
+    ]  # fmt: skip
+    assert meter.total().compute == sum(e.compute for e in heard)
+
+
+def test_the_protocol_is_named_from_the_outside_in():
+    def inner(x):
+        return (yield Open(x))
+
+    def outer(x):
+        return (yield from together(inner(x), inner(x)))
+
+    heard, session = [], Session(2, ring=Ring(64, 0), insecure_seed=1)
+    x = session.share(torch.arange(4), owner=0)
+    session.meter.listeners.append(heard.append)
+    session.run(lambda x: (yield from inner(x)), x)
+    session.run(outer, x)
+    assert [(e.protocol, e.word) for e in heard if e.party == 0 and e.rounds] == [
+        ("<lambda> > inner", "Open"), ("outer", "Open")
+    ]  # fmt: skip
+
+
+def test_a_session_nobody_listens_to_makes_no_events(monkeypatch):
+    monkeypatch.setattr("mpckit.runtime.meter.Event", None)
+    assert session_with_layers(insecure_seed=1).report().rounds() == 5
 
 
 def test_a_report_is_a_snapshot():
@@ -160,6 +215,100 @@ def test_as_json():
     data = json.loads(report.to_json())
     assert data["parties"] == 3 and data["link"] == {"name": "crowd", "rtt": 0.2, "bandwidth": 1000.0}
     assert sum(line["rounds"] for line in data["lines"] if line["phase"] == "online") == report.rounds()
+
+
+def test_json_there_and_back(tmp_path):
+    report = session_with_layers(insecure_seed=1).report()
+    text = report.to_json(tmp_path / "bill.json")
+    assert (tmp_path / "bill.json").read_text() == text and Report.from_json(text) == report
+    for wrong in ("{}", "[1]", "no json", text.replace('"calls"', '"call"')):
+        with pytest.raises(ValueError):
+            Report.from_json(wrong)
+
+
+class Tags(HTMLParser):
+    """Raises AssertionError unless tags nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.seen, self.addresses = [], [], []
+        self.feed(text)
+        assert self.open in ([], ["html"])
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append(tag)
+        self.addresses += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in ("meta",):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_page_has_the_table_and_a_bar_for_every_line(tmp_path):
+    report = session_with_layers(insecure_seed=1).report()
+    page = report.to_html(tmp_path / "bill.html")
+    assert (tmp_path / "bill.html").read_text(encoding="utf-8") == page
+    tags = Tags(page)
+    for line in report.lines:
+        assert f">{line.path}<" in page
+    assert len(re.findall(r"<svg role='img' aria-label='compute .*?, latency .*?, bytes .*?'", page)) == 6 + 2
+    assert "color-scheme:light dark" in page and tags.addresses == []  # nothing is fetched
+
+
+def test_bars_are_as_long_as_the_seconds():
+    report = session_with_layers(insecure_seed=1).report()
+    report = replace(report, lines=tuple(replace(line, compute=0.0) for line in report.lines))
+    html = report._repr_html_()
+    bar = html[html.index(">online<") :]
+    bar = re.search(r"<svg role=.*?</svg>", bar, re.S)[0]
+    widths = [float(w) for w in re.findall(r"<rect x='[\d.]+' width='([\d.]+)' height='12' fill='#", bar)]
+    assert sum(widths) == pytest.approx(240, abs=0.2)  # the longest
+    assert widths[0] == 0 and widths[1] / widths[2] == pytest.approx(
+        CROWD.seconds(report.rounds(), 0) / CROWD.seconds(0, report.sent()), rel=0.01
+    )
+
+
+def test_waiting_is_told_where_there_was_any():
+    report = session_with_layers(insecure_seed=1).report()
+    assert "waiting" not in str(report)
+    waited = replace(report, lines=tuple(replace(line, waiting=0.25) for line in report.lines))
+    assert waited.total().waiting == 5 * 0.25
+    head, online = (next(row for row in str(waited).splitlines() if row.startswith(w)) for w in ("phase", "online"))
+    assert head.split()[-4:] == ["waiting", "crowd", "LAN", "WAN"] and "1.25 s" in online
+
+
+# ---- two reports ---------------------------------------------------------------------------------
+
+
+def test_a_difference_names_the_layers_that_differ():
+    before = session_with_layers(insecure_seed=1).report()
+    session = session_with_layers(insecure_seed=1)
+    with session.scope("two"), session.scope("square"):
+        session.run(square, session.share(torch.arange(4), owner=0))
+    diff = before.diff(session.report())
+    text = str(diff)
+    assert not diff.same and "5 → 7 (+40 %)" in text and "two" in text and "one" not in text
+    assert {a.path: (a.rounds, b.rounds) for a, b in diff.rows()} == {
+        "share": (1, 1), "one": (2, 2), "two": (2, 3), "two/square": (0, 1)
+    }  # fmt: skip
+    Tags(diff.to_html())
+    assert "5 → 7" in diff._repr_html_()
+
+
+def test_no_difference():
+    one, two = (session_with_layers(insecure_seed=1).report() for _ in range(2))
+    assert one.diff(two).same and "the same rounds and bytes everywhere" in str(one.diff(two))
+    assert not one.diff(replace(two, offline_bytes=0)).same
+    # the busiest party sends as much in both, and another one does not
+    line = two.lines[0]
+    quiet = replace(line, by_party=line.by_party | {2: line.by_party[2] - 1})
+    assert quiet.sent == line.sent and not one.diff(replace(two, lines=(quiet, *two.lines[1:]))).same
+
+
+def test_a_difference_of_other_suites_says_so():
+    one = session_with_layers(insecure_seed=1).report()
+    assert "bits → fss suite" in str(one.diff(replace(one, suite="fss")))
 
 
 def test_an_empty_report_prints():

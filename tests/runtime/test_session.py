@@ -7,14 +7,15 @@ with simulate(parties=3) as session:
 """
 
 import contextvars
+import sys
 
 import pytest
 import torch
 
 from mpckit.ask import Draw, Open, Send, together
 from mpckit.correlations import Square, Triple
-from mpckit.offline.store import ReuseError
-from mpckit.protocols import arithmetic, bits, gates
+from mpckit.once import ReuseError
+from mpckit.protocols import arithmetic, bits, compare, gates
 from mpckit.protocols.arithmetic import MUL, matmul, mul, square
 from mpckit.protocols.bit_suite import BitSuite
 from mpckit.protocols.gates import relu
@@ -196,12 +197,12 @@ def test_together_shares_rounds_and_frames(n):
             session.run(mul, x, y),
             session.run(relu, x),
             session.run(matmul, m, m.map(torch.Tensor.t)),
-            session.run(bits.eq, x, y),
+            session.run(compare.eq, x, y),
         ]
 
     def at_once(session, x, y, m):
         def program(x, y, m):
-            return (yield from together(mul(x, y), relu(x), matmul(m, m.map(torch.Tensor.t)), bits.eq(x, y)))
+            return (yield from together(mul(x, y), relu(x), matmul(m, m.map(torch.Tensor.t)), compare.eq(x, y)))
 
         return session.run(program, x, y, m)
 
@@ -409,6 +410,36 @@ def test_a_session_may_be_entered_twice_and_is_left_twice():
         assert Session.current() is session
     with pytest.raises(RuntimeError, match="no session is open"):
         Session.current()
+
+
+def test_ctrl_c_at_the_end_of_any_call_leaves_no_session_open():
+    """Python raises it there. Every call of entering, of the block and of leaving has its turn."""
+    session, turns = Session(2), 0
+
+    def interrupts() -> bool:
+        ended = 0
+
+        def at_the_end(frame, event, argument):
+            nonlocal ended
+            ended += event == "c_return"
+            if ended > turns:
+                raise KeyboardInterrupt
+
+        sys.setprofile(at_the_end)
+        try:
+            with session, session:
+                len("block")
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.setprofile(None)
+        return False
+
+    while interrupts():
+        turns += 1
+        with pytest.raises(RuntimeError, match="no session is open"):
+            Session.current()
+    assert turns > 10, "interrupts came"
 
 
 def test_the_suites_truncation_is_the_sessions():

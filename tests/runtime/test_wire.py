@@ -1,5 +1,6 @@
 """The wire between the parties: what it carries, and that every failure reaches everybody, with its reason."""
 
+import errno
 import os
 import secrets
 import signal
@@ -12,8 +13,9 @@ import time
 import numpy as np
 import pytest
 
-from mpckit.runtime.sockets import PeerError, TokenError, WireError, dial, listen
-from mpckit.runtime.wire import HEADER, DivergenceError, Expected, Outgoing, TCPWire, Word
+from mpckit.runtime.doors import dial, listen
+from mpckit.runtime.sockets import PeerError, TokenError, WireError
+from mpckit.runtime.wire import HEADER, DivergenceError, Expected, Outgoing, TCPWire, Word, describe
 
 TOKEN = b"\7" * 32
 
@@ -113,9 +115,10 @@ def test_transcript():
     """What an eavesdropper sees, byte for byte: header, then payload."""
     wires = connect_all(2, record=True)
     in_threads([lambda w=w: (turn(w, bytes([w.party]) * 8, step=3), w.finish()) for w in wires])
-    header = HEADER.pack(3, Word.ROUND, 0, 5, 8)
     assert HEADER.size == 24
-    assert wires[0].transcript[0] == ("sent", 1, header, bytes(8))
+    (said, to, header, payload), *_ = wires[0].transcript
+    assert (said, to, payload) == ("sent", 1, bytes(8))
+    assert HEADER.unpack(header)[:-1] == (3, Word.ROUND, 0, 0, 8, 5)  # the tag is another one in each session
     assert wires[1].transcript[1] == ("received", 0, header, bytes(8))
     assert len(wires[0].transcript) == 2, "the farewell is no part of the protocol"
 
@@ -161,6 +164,27 @@ def test_one_round_too_many_is_a_divergence():
     for error in in_threads([lambda w=w: run(w) for w in wires]):
         assert isinstance(error, DivergenceError)
         assert "ROUND in an extra layer" in str(error) and "END in the end" in str(error)
+
+
+def hold_back(peer, seconds):
+    write, peer.write = peer.write, lambda: None
+    threading.Timer(seconds, lambda: setattr(peer, "write", write)).start()
+
+
+def test_a_frame_that_comes_early_is_kept():
+    """Party 0 is a round ahead of party 1, who still waits for party 2; the next frame may be empty, too."""
+    for size in (0, 8, 1 << 20):
+        wires = connect_all(3)
+
+        def run(wire, size=size):
+            for step in range(4):
+                if wire.party == 2 and step == 1:
+                    hold_back(wire._peers[1], 0.5)  # party 1 alone waits
+                turn(wire, bytes([step]) * size, step)
+            wire.finish()
+            return "done"
+
+        assert in_threads([lambda w=w: run(w) for w in wires]) == ["done"] * 3
 
 
 def test_divergence_does_not_wait_for_a_busy_party():
@@ -225,6 +249,57 @@ try:
 except BaseException as error:
     print(type(error).__name__, error, flush=True)
 """
+
+
+def soon(function, *args):
+    """The WireError that `function` raises, asked again and again for a while."""
+    end = time.monotonic() + 5.0
+    with pytest.raises(WireError) as caught:
+        while time.monotonic() < end:
+            function(*args)
+            time.sleep(0.01)
+    return caught.value
+
+
+def test_between_two_rounds_a_party_can_ask_how_the_others_are():
+    """One that prepares for a minute should not learn only then that another has failed in the meantime."""
+    alice, bob = connect_all(2)
+    alice.check()
+    bob.abort("ValueError")
+    assert str(soon(alice.check)) == "party 1 failed: ValueError"
+    alice, bob = connect_all(2)
+    bob.close()
+    assert str(soon(alice.check)) == "party 1 is gone (connection closed after step 0)"
+
+
+def test_asking_leaves_the_next_round_as_it_is():
+    alice, bob = connect_all(2)
+    early = threading.Thread(target=turn, args=(bob, b"early"))
+    early.start()
+    time.sleep(0.1)
+    for _ in range(3):
+        alice.check()
+    assert bytes(turn(alice, b"later")[1]) == b"early"
+    early.join()
+    in_threads([alice.finish, bob.finish])
+    bob.close()
+    assert "party 1 is gone" in str(soon(alice.check))
+
+
+def test_who_has_not_begun_says_so_when_another_speaks_of_divergence():
+    """Whatever a peer says, and whenever: the answer is an error of the wire."""
+    alice, bob = connect_all(2)
+    said = in_threads([lambda: soon(alice.check), lambda: bob._diverged("so I say")])
+    assert all(isinstance(error, DivergenceError) and "so I say" in str(error) for error in said)
+    assert "has sent nothing yet" in str(said[1]) and "expects nothing yet from party 1" in str(said[0])
+
+
+def test_what_others_may_know_of_a_failure():
+    """Its kind; and what the system or somebody else did, which no secret is in."""
+    assert describe(ValueError("12.5 is too much")) == "ValueError"
+    assert describe(OSError(errno.ENOSPC, "no room for 77")) == f"OSError: {os.strerror(errno.ENOSPC)}"
+    assert describe(OSError(77777, "12.5")) == describe(OSError("12.5", "x")) == "OSError"
+    assert describe(PeerError("the dealer is gone")) == "PeerError: the dealer is gone"
 
 
 def processes(parties, size, rounds, nap=0.0):
@@ -305,7 +380,7 @@ def test_who_does_not_know_the_token_stays_outside():
 def test_a_forged_proof_is_refused():
     """Sending the listener's own proof back, or a random one, opens nothing."""
     listener = listen()
-    from mpckit.runtime.sockets import HELLO, MAGIC, NONCE, receive
+    from mpckit.runtime.doors import HELLO, MAGIC, NONCE, receive
 
     thread = threading.Thread(
         target=lambda: in_threads([lambda: listener.accept(0, {1}, TOKEN, timeout=1.5)]), daemon=True
@@ -333,7 +408,7 @@ def test_a_party_that_never_comes_is_named():
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])
 def test_plaintext_stays_on_this_machine(host):
-    with pytest.raises(ValueError, match="plaintext.*ssh -L"):
+    with pytest.raises(ValueError, match="plaintext.*mpckit.connect"):
         listen(host)
     with pytest.raises(ValueError, match="not a loopback address"):
         dial((host, 9), 1, 0, TOKEN)

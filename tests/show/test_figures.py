@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import mpckit as mk
-from mpckit.show import by_layer, pictures, show, summary, timeline, view_as, what_if
+from mpckit.show import by_layer, eyes, pictures, show, summary, timeline, what_if
 from mpckit.show.display import Picture
-from mpckit.show.views import seen_by
+from mpckit.show.eyes import seen_by
 from mpckit.zoo import digits, lenet
 
 
@@ -44,7 +44,8 @@ def test_the_twin_of_the_live_figure_ends_at_the_bill_of_each_party(report):
 @pytest.mark.parametrize("link", [mk.LAN, mk.WAN], ids=lambda link: link.name)
 def test_the_stacked_times_are_those_of_the_link(report, link):
     assert sum(sum(trace.x) for trace in timeline(report, link).data) / 1e3 == pytest.approx(
-        report.seconds(link), rel=1e-4  # the busiest party is not the same in every layer
+        report.seconds(link),
+        rel=1e-4,  # the busiest party is not the same in every layer
     )
 
 
@@ -75,7 +76,7 @@ def test_figures_fit_light_and_dark_pages_and_have_words(report, make):
 @pytest.mark.parametrize("parties", [2, 3])
 def test_each_button_shows_one_view(parties):
     image = digits()[7][0][0]
-    figure = view_as(image, parties, insecure_seed=1)
+    figure = eyes(image, parties, insecure_seed=1)
     (menu,) = figure.layout.updatemenus
     names = ["the owner", *(f"party {p}" for p in range(parties)), "the wire", "all shares, added"]
     assert [button.label for button in menu.buttons] == names
@@ -97,9 +98,9 @@ def test_the_owner_and_all_shares_show_the_picture_and_nobody_else_does():
 
 def test_views_repeat_only_when_asked_to():
     image = digits()[7][0][0]
-    one, same, fresh, other = (view_as(image, 2, seed).to_json() for seed in (1, 1, None, None))
+    one, same, fresh, other = (eyes(image, 2, seed).to_json() for seed in (1, 1, None, None))
     assert one == same and fresh != other
-    assert "insecure_seed" in view_as(image, 2, 1).alt and "insecure_seed" not in view_as(image, 2).alt
+    assert "insecure_seed" in eyes(image, 2, 1).alt and "insecure_seed" not in eyes(image, 2).alt
 
 
 def test_pictures_side_by_side():
@@ -135,7 +136,7 @@ def test_with_a_browser_there_is_a_picture_too(report, displayed, monkeypatch):
     monkeypatch.setenv("BROWSER_PATH", "somewhere")
     monkeypatch.setattr("mpckit.show.display.importlib.util.find_spec", lambda name: name)
     monkeypatch.setattr("plotly.graph_objects.Figure.to_image", lambda self, *a, **k: asked.append(self) or b"png")
-    figure = view_as(torch.zeros(4, 4))
+    figure = eyes(torch.zeros(4, 4))
     show(figure)
     ((data, metadata),) = displayed
     assert data["image/png"] == "cG5n" and metadata == {"image/png": {"alt": figure.alt}}

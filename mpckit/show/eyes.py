@@ -24,7 +24,7 @@ def pictures(named: dict[str, torch.Tensor], alt: str) -> Picture:
     return Picture(figure, alt)
 
 
-def view_as(image: torch.Tensor, parties: int = 2, insecure_seed: int | None = None) -> Picture:
+def eyes(image: torch.Tensor, parties: int = 2, insecure_seed: int | None = None) -> Picture:
     """Choose who you are: the owner sees the picture, a party its share, an eavesdropper what is opened in a product.
 
     `image` [H, W] is shared afresh, with masks from `insecure_seed` where a saved notebook should not change.

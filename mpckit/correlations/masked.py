@@ -1,0 +1,282 @@
+"""What stands beside a mask r, so that x + r, opened, tells shares of something about x: comparisons and tables.
+
+Whether a public y lies below r, the heart of them all, is dealt in one of two forms:
+    "digits"   xor shares of the one-hot code of each 4-bit digit of r; any number of parties, and a tree of `Node`s
+               joins the digits in further rounds
+    "dpf"      keys of the point function at r: for two parties, 128 bits for each bit of r, and no further round
+"""
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import ClassVar
+
+import torch
+
+from .. import kernels
+from ..kernels.reference import DIGIT
+from ..ring import lsr, ones
+from .base import Correlation, Shape
+
+CHUNK = 1 << 13  # elements that are dealt at once where keys are: 4.5 MB of them at 40 bits
+
+
+class Masking(Correlation):
+    """Abstract. Every element is dealt by itself, so a large tensor may be dealt in parts.
+
+    Raises ValueError for a form that does not exist.
+    """
+
+    def __post_init__(self):
+        if self.form not in ("digits", "dpf"):
+            raise ValueError(f"a comparison is dealt as 'digits' or 'dpf', not as {self.form!r}")
+        if getattr(self, "bits", 2) < 2 and not isinstance(self, Wrap | Equal):
+            raise ValueError("a comparison needs a ring of 2 bits or more: one for the sign")
+
+    def parts(self):
+        n = prod(self.shape)
+        if self.form == "digits" or n <= CHUNK:
+            yield self
+        else:
+            yield from (replace(self, shape=(min(CHUNK, n - start),)) for start in range(0, n, CHUNK))
+
+
+# ---- comparisons ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Compare(Masking):
+    """r, what tells y < r for its low bits, and its sign bit: compares x with public numbers, from one x + r.
+
+    With `choose`, also a bit s as xor and additive share and r·s: the result may then pick x itself (`kernels.select`).
+    """
+
+    shape: Shape
+    bits: int
+    choose: bool = False
+    form: str = "digits"
+
+    def deal(self, d):
+        r = d.mask(self.shape)
+        dealt = r, *_comparison(d, r.value, self.bits, self.form)
+        return (*dealt, *_chooser(d, r, self.shape)) if self.choose else dealt
+
+
+@dataclass(frozen=True)
+class Ramp(Masking):
+    """A ReLU in one round: r, keys of the comparison function at r's low bits with payload (σ, σ·r), c and c·r.
+
+    c is 1 where r's sign bit is 0, and σ = 1 - 2c. The payload is modulo 2^width.   [BCG+21]
+    """
+
+    shape: Shape
+    bits: int
+    width: int
+    form: ClassVar[str] = "dpf"
+
+    def deal(self, d):
+        r = d.mask(self.shape)
+        c = 1 - (lsr(r.value, self.bits - 1) & 1)
+        payload = torch.stack((1 - 2 * c, (1 - 2 * c) * r.value))
+        return r, d.comparison(r.value, payload, self.bits - 1, self.width), d.share(c), d.share(c * r.value)
+
+
+@dataclass(frozen=True)
+class Equal(Masking):
+    """r, and what tells whether a public y is r."""
+
+    shape: Shape
+    bits: int
+    form: str = "digits"
+
+    def deal(self, d):
+        r = d.mask(self.shape)
+        return r, _below(d, r.value, self.bits, self.form)
+
+
+@dataclass(frozen=True)
+class Select(Correlation):
+    """r, a bit s as xor share and as additive share, and r·s: b·x for a secret bit b in one round."""
+
+    bit: Shape
+    shape: Shape
+
+    def deal(self, d):
+        r = d.mask(self.shape)
+        return (r, *_chooser(d, r, self.bit))
+
+
+# ---- other widths --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TruncPair(Masking):
+    """r, (r mod 2^bits) >> by, and the part that a wrap of x + r costs.
+
+    With `exact` also what tells y < r for the low `by` bits: the borrow.
+    """
+
+    shape: Shape
+    bits: int
+    by: int
+    exact: bool = False
+    form: str = "digits"
+
+    def deal(self, d):
+        r = d.mask(self.shape)
+        low = r.value & ones(self.bits)
+        top = lsr(low, self.bits - 1) & 1
+        pair = r, d.share(lsr(low, self.by)), d.share(top << (self.bits - self.by))
+        return (*pair, _below(d, r.value, self.by, self.form)) if self.exact else pair
+
+
+@dataclass(frozen=True)
+class Reduce(Masking):
+    """r, (r mod 2^bits) >> by, and what tells y < r for the low `by` bits."""
+
+    shape: Shape
+    bits: int
+    by: int
+    form: str = "digits"
+
+    def deal(self, d):
+        r = d.mask(self.shape)
+        return r, d.share(lsr(r.value & ones(self.bits), self.by)), _below(d, r.value, self.by, self.form)
+
+
+@dataclass(frozen=True)
+class Wrap(Masking):
+    """r, r mod 2^bits as an integer, and what tells y < r for all `bits` bits: whether x + r has wrapped."""
+
+    shape: Shape
+    bits: int
+    form: str = "digits"
+
+    def deal(self, d):
+        r = d.mask(self.shape)
+        return r, d.share(r.value & ones(self.bits)), _below(d, r.value, self.bits, self.form)
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table(Correlation):
+    """r with the one-hot code of r mod 2^entries: a look-up at x, from x + r opened."""
+
+    shape: Shape
+    entries: int
+
+    def deal(self, d):
+        r = d.mask(self.shape)
+        return r, _one_hot(d, r.value, self.entries)
+
+
+@dataclass(frozen=True)
+class SignedTable(Masking):
+    """r, keys of the point function at r, their sign u, and for each of `words` results a mask m and u·m.   [Pika]"""
+
+    shape: Shape
+    entries: int
+    words: int = 1
+    form: ClassVar[str] = "dpf"
+
+    def deal(self, d):
+        r = d.mask(self.shape)
+        keys, u, m = _signed(d, r.value, self.entries, self.words)
+        return r, keys, d.share(u), m, d.share(u[..., None] * m.value)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How x = i·2^by + rest is looked up: table entries 2^entries, and the bits of a line's value and slope there.
+
+    rest is what x + r leaves of r's low bits, so that nothing but a share of those is needed to have it.
+    """
+
+    by: int
+    entries: int
+    value_bits: int
+    slope_bits: int
+
+    def pieces(self, form) -> int:
+        """How many `deal` gives, beside r's low bits."""
+        if not self.value_bits + self.slope_bits:
+            return 0
+        return 3 + (self.slope_bits > 0) if form == "digits" else 4 + 2 * (self.slope_bits > 0)
+
+    def deal(self, d, r, form) -> list:
+        low, index = r & ones(self.by), lsr(r, self.by)
+        rest = [d.share(low)] if self.by else []
+        words = (self.value_bits > 0) + (self.slope_bits > 0)
+        if not words:
+            return rest
+        if form == "digits":
+            m = d.words(r.shape)
+            m_bits = (m.value[..., None] >> torch.arange(self.value_bits + self.slope_bits, device=r.device)) & 1
+            found = [_one_hot(d, index, self.entries), m, d.share(m_bits)]
+            return (
+                rest + found + ([d.share(m_bits[..., self.value_bits :] * low[..., None])] if self.slope_bits else [])
+            )
+        keys, u, m = _signed(d, index, self.entries, words)
+        found = [keys, d.share(u), m, d.share(u[..., None] * m.value)]
+        return rest + found + ([d.share(u * low), d.share(u * low * m.value[..., -1])] if self.slope_bits else [])
+
+
+@dataclass(frozen=True)
+class Lines(Masking):
+    """r with all that several look-ups at x need, and comparisons of `compare` bits (0: none), from one x + r."""
+
+    shape: Shape
+    cuts: tuple[Cut, ...]
+    compare: int = 0
+    form: str = "digits"
+
+    def deal(self, d):
+        r = d.mask(self.shape)
+        compared = _comparison(d, r.value, self.compare, self.form) if self.compare else ()
+        return r, *compared, *(handle for cut in self.cuts for handle in cut.deal(d, r.value, self.form))
+
+
+# ---- what they have in common --------------------------------------------------------------------
+
+
+def _below(d, r, bits, form):
+    """What tells y < r for the low `bits` bits of both."""
+    return d.point(r, bits) if form == "dpf" else _tables(d, r, bits)
+
+
+def _comparison(d, r, bits, form):
+    sign = d.xor_share((lsr(r, bits - 1) & 1).bool())
+    return _below(d, r, bits - 1, form), sign
+
+
+def _chooser(d, r, bit_shape):
+    s = d.bits(bit_shape)
+    value = s.value.to(torch.int64)
+    return s, d.share(value), d.share(r.value * value)
+
+
+def digits(bits: int) -> int:
+    """How many 4-bit digits hold `bits` bits."""
+    return -(-bits // DIGIT)
+
+
+def _tables(d, r, bits):
+    """Xor shares of the one-hot digits of r's low `bits` bits, bit-sliced: [digits, 16, W]."""
+    count = digits(bits)
+    planes = kernels.to_planes((r & ones(bits)).reshape(-1), DIGIT * count)
+    return d.xor_share(kernels.digit_tables(planes))
+
+
+def _one_hot(d, r, entries):
+    """Xor shares of the one-hot code of r mod 2^entries: [N, words], as `kernels.lookup` reads it."""
+    index = (r & ones(entries)).reshape(-1)
+    hot = torch.zeros((index.numel(), max(1, 1 << entries >> 6)), dtype=torch.int64, device=index.device)
+    hot.scatter_(1, (index >> 6)[:, None], (torch.ones_like(index) << (index & 63))[:, None])
+    return d.xor_share(hot)
+
+
+def _signed(d, r, entries, words):
+    """(keys of the point function at r mod 2^entries, the values of their sign u, masks [*shape, words])."""
+    keys = d.point(r, entries)
+    return keys, d.sign(keys, r), d.mask((*r.shape, words))

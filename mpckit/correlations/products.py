@@ -1,0 +1,112 @@
+"""Products of secrets: triples, squares, and masks that stay for the life of a session."""
+
+from dataclasses import dataclass
+
+import torch
+
+from .. import kernels
+from .base import Correlation, Shape
+
+
+@dataclass(frozen=True)
+class View:
+    """A persistent mask as a product uses it: number, shape, and the rearrangements since (aten name, arguments)."""
+
+    number: int
+    shape: Shape
+    steps: tuple = ()
+
+    def value(self, d):
+        v = d.fixed(self.number, self.shape).value
+        for name, args in self.steps:
+            v = rearrange(v, name, args)
+        return v
+
+
+# What may be done to a mask that a party names to its dealer: where elements lie, and nothing that computes.
+REARRANGEMENTS = frozenset(
+    """
+    as_strided.default clone.default diagonal.default expand.default permute.default reshape.default select.int
+    slice.Tensor squeeze.default squeeze.dim squeeze.dims t.default transpose.int unfold.default unsqueeze.default
+    view.default
+    """.split()
+)
+
+
+def rearrange(v, name: str, args: tuple):
+    """Apply the aten operator `name`, "view.default" say. ValueError for one that is no rearrangement."""
+    if name not in REARRANGEMENTS or not all(type(a) in (int, bool, type(None)) for a in _flat(args)):
+        raise ValueError(f"{name}{args!r:.100} is no rearrangement of a mask")
+    packet, overload = name.split(".")
+    return getattr(getattr(torch.ops.aten, packet), overload)(v, *args)
+
+
+def _flat(args):
+    for a in args:
+        yield from _flat(a) if isinstance(a, tuple) else (a,)
+
+
+@dataclass(frozen=True)
+class Bilinear:
+    """A product of two tensors modulo 2^64: "mul", "matmul", or "conv" with its geometry.
+
+    The geometry of a convolution is (stride, padding, dilation, groups).
+    """
+
+    kind: str
+    args: tuple = ()
+
+    def __post_init__(self):
+        if self.kind not in ("mul", "matmul", "conv"):  # a party's text must not name other functions to its dealer
+            raise ValueError(f"a product is mul, matmul or conv, not {self.kind!r}")
+
+    def __call__(self, a, b):
+        return a * b if self.kind == "mul" else getattr(kernels, self.kind)(a, b, *self.args)
+
+    def combine(self, c, d, b, a, e, first):
+        """Share of the product of masked operands: d = x - a and e = y - b are public."""
+        if self.kind == "mul":
+            return kernels.beaver(c, d, b, a, e, first)
+        return c + self(d, b) + self(a + d if first else a, e)
+
+
+@dataclass(frozen=True)
+class Triple(Correlation):
+    """c = a · b.   [Bea91]
+
+    An operand that stands under a persistent mask is given by its View, and only its partner is drawn.
+    """
+
+    op: Bilinear
+    x: Shape | View
+    y: Shape | View
+
+    def deal(self, d):
+        own = [None if isinstance(v, View) else d.mask(v) for v in (self.x, self.y)]
+        a, b = (v.value(d) if h is None else h.value for h, v in zip(own, (self.x, self.y)))
+        return (*(h for h in own if h is not None), d.share(self.op(a, b)))
+
+
+@dataclass(frozen=True)
+class Square(Correlation):
+    """c = a²: one opening instead of two."""
+
+    shape: Shape
+
+    def deal(self, d):
+        a = d.mask(self.shape)
+        return a, d.share(a.value * a.value)
+
+
+@dataclass(frozen=True)
+class Mask(Correlation):
+    """A persistent mask, bound to one immutable value for the life of the session.
+
+    Its number is never given out twice.
+    """
+
+    number: int
+    shape: Shape
+
+    def deal(self, d):
+        return (d.fixed(self.number, self.shape),)

@@ -1,0 +1,80 @@
+"""Keys as a gate is dealt them: of a whole tensor, in chunks, for one use."""
+
+from collections.abc import Callable
+
+import torch
+
+from .. import kernels
+from ..once import OneTime, ReuseError
+from . import dcf, dpf
+
+
+class Keys(OneTime):
+    """One party's keys of N functions; the first evaluation spends them. Raises ReuseError at a second one.
+
+    They lie in chunks that `load` fetches when their turn comes, so that not all of them need be in memory.
+    """
+
+    def __init__(self, party: int, chunks: list[tuple[int, Callable]]):
+        self.party, self._count = party, sum(count for count, _ in chunks)
+        self._held = [chunks]  # (how many keys, load); taken out by one call, so that of two threads only one has them
+
+    @staticmethod
+    def of(key) -> "Keys":
+        return Keys(key.party, [(len(key), lambda: key)])
+
+    @staticmethod
+    def join(some: "list[Keys]") -> "Keys":
+        """All of them as one; the parts are spent."""
+        return Keys(some[0].party, [chunk for keys in some for chunk in keys._spend()])
+
+    def __len__(self):
+        return self._count if self._held else 0
+
+    def less_than(self, x: torch.Tensor) -> torch.Tensor:
+        """Shares of 1{x < alpha}: x [K, N] → bool [K, N], K points on each key."""
+        return self._evaluate(dpf.less_than, x)
+
+    def equal(self, x: torch.Tensor) -> torch.Tensor:
+        """Shares of 1{x = alpha}: x [K, N] → bool [K, N]."""
+        return self._evaluate(dpf.eval, x)
+
+    def look_up(self, index: torch.Tensor, tables: torch.Tensor) -> torch.Tensor:
+        """Shares of u·tables[:, index - alpha], u the keys' sign: index [N], tables [T, 2^bits] → int64 [T, N].
+
+        All values of a key are spelt out, 2^bits bits, those of one chunk at a time.
+        """
+
+        def chosen(key, x):
+            return kernels.signed_lookup(x, dpf.eval_all(key), tables, self.party == 0)
+
+        return self._evaluate(chosen, index)
+
+    def payload(self, x: torch.Tensor) -> torch.Tensor:
+        """Additive shares of beta·1{x < alpha}: x [N] → [words, N]."""
+        return self._evaluate(dcf.eval, x)
+
+    def _evaluate(self, evaluate, x):
+        """`evaluate(key, points)` chunk by chunk, side by side along the last dimension."""
+        whole, start, total = None, 0, self._count
+        chunks = self._spend()[::-1]
+        while chunks:
+            count, load = chunks.pop()
+            values = evaluate(load(), x.narrow(-1, start, count))
+            del load  # what has been evaluated goes, before the next is fetched
+            if count == total:
+                return values
+            if whole is None:  # values of each chunk for themselves would leave memory in fragments
+                whole = values.new_empty((*values.shape[:-1], total))
+            whole[..., start : start + count] = values
+            start += count
+        return whole
+
+    def _spend(self):
+        self.stay_home()
+        try:
+            return self._held.pop()  # spent before they are used: also if evaluating them fails
+        except IndexError:
+            raise ReuseError(
+                "these keys have been used: each hides its point for one opened value only; draw others"
+            ) from None
