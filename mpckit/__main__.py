@@ -4,6 +4,7 @@ import argparse
 import runpy
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from .runtime.meter import LAN, WAN, Link
@@ -107,14 +108,15 @@ def main(argv=None) -> int:
     bench.add_argument(
         "cases",
         nargs="*",
-        help="default: all; or `fss`: keys per second; or `accuracy [FUNCTION …]`: the worst errors, over all inputs",
+        metavar="[BENCH] [NAME …]",
+        help="costs (default), fss, engines, events or accuracy; and which of its cases (default: all)",
     )
-    bench.add_argument("--parties", type=int, default=2)
-    bench.add_argument("--link", type=link, default=LAN, help="lan, wan, or RTT_MS,MBIT_PER_S")
+    bench.add_argument("--parties", type=int)
+    bench.add_argument("--link", type=link, help="lan, wan, or RTT_MS,MBIT_PER_S")
     bench.add_argument("--suite", help="default: bits; for `accuracy`: all that there are")
-    bench.add_argument("--device", default="cpu")
-    bench.add_argument("--repeat", type=int, default=3)
-    bench.add_argument("--json", action="store_true", help="one object a line")
+    bench.add_argument("--device")
+    bench.add_argument("--repeat", type=int)
+    bench.add_argument("--json", action="store_const", const=True, help="one object a line")
     commands.add_parser("lab", help="open the first notebook in JupyterLab")
     make = commands.add_parser("keys", help="make the key pair with which a party proves who it is")
     make.add_argument("--party", type=who, required=True, help="its number, or dealer")
@@ -137,7 +139,8 @@ def main(argv=None) -> int:
     if args.command == "bench":
         from . import bench
 
-        return bench.main(args.cases, args.parties, args.link, args.suite, args.device, args.repeat, args.json)
+        wanted = {field.name: getattr(args, field.name) for field in fields(bench.Options)}
+        return bench.main(args.cases, bench.Options(**wanted))
     if args.command == "lab":
         return lab()
     from .demo import main as demo

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from mpckit import bench
 from mpckit.__main__ import link, main
+from mpckit.bench import costs as bench
 
 
 def row(capsys, *arguments) -> dict:
@@ -58,3 +58,10 @@ def test_what_does_not_exist_is_said():
     with pytest.raises(Exception, match="RTT_MS,MBIT_PER_S"):
         link("fast")
     assert link("20,100").seconds(1, 0) == pytest.approx(0.01)
+
+
+def test_an_option_that_a_bench_would_ignore_is_refused(capsys):
+    assert main(["bench", "fss", "--parties", "3"]) == 2
+    assert "takes no --parties" in capsys.readouterr().out
+    assert main(["bench", "engines", "relu_1e5"]) == 2
+    assert "no parts" in capsys.readouterr().out

@@ -2,7 +2,9 @@
 
 import json
 
-from mpckit import __main__, bench_fss
+from mpckit import __main__
+from mpckit.bench import Options
+from mpckit.bench import fss as bench_fss
 from mpckit.fss import dcf, dpf
 
 
@@ -27,5 +29,5 @@ def test_a_row_for_every_case(monkeypatch, capsys):
 
 def test_the_table_names_the_way(monkeypatch, capsys):
     monkeypatch.setattr(bench_fss, "CHUNK", 64)
-    assert bench_fss.main(repeat=1) == 0
+    assert bench_fss.main([], Options(repeat=1)) == 0
     assert "M hash calls/s" in capsys.readouterr().out

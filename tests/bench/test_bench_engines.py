@@ -5,7 +5,7 @@ measure("bits")       # {"seconds": …, "kernels": 0.1, "wire": 0.5, "python": 
 
 import pytest
 
-from mpckit.bench_engines import measure
+from mpckit.bench.engines import measure
 from mpckit.runtime.meter import Link
 
 

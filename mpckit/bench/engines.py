@@ -11,20 +11,23 @@ import statistics
 import time
 from contextlib import contextmanager
 
-from .kernels import Kernel
-from .nn import private
-from .runtime.meter import LAN, WAN
-from .runtime.report import duration
-from .runtime.session import Session
-from .tensor import secret
+from ..kernels import Kernel
+from ..nn import private
+from ..runtime.meter import LAN, WAN
+from ..runtime.report import duration
+from ..runtime.session import Session
+from ..tensor import secret
+from .options import Options
+
+TAKES = ("json",)
 
 REPEAT = {None: 30, LAN: 30, WAN: 5}  # inferences; a WAN takes a second for each
 
 
 def measure(suite: str, link=None, repeat: int | None = None) -> dict:
     """Medians over the inferences of one party: seconds measured and, on a link, predicted; the shares of them."""
-    from .engines.team import cluster, only
-    from .zoo import digits, lenet
+    from ..engines.team import cluster, only
+    from ..zoo import digits, lenet
 
     options = {"link": link, "emulate_link": True} if link else {}
     with cluster(parties=2, suite=suite, **options) as team:
@@ -76,9 +79,12 @@ def _timed_kernels():
         Kernel.__call__ = call
 
 
-def main(as_json: bool = False) -> int:
-    """Print a table, or with `as_json` one JSON object per line. Returns the exit status."""
-    if not as_json:
+def main(names: list[str], options: Options) -> int:
+    """Print a table, or one JSON object per line. Returns the exit status."""
+    if names:
+        print(f"`bench engines` has no parts to choose from, so nothing is named {', '.join(names)}")
+        return 2
+    if not options.json:
         print("LeNet, one digit, two engines, online; medians")
         print(
             f"{'suite':6}{'link':>10}{'rounds':>8}{'measured':>10}{'predicted':>11}{'kernels':>9}{'wire':>7}{'Python':>8}"
@@ -86,7 +92,7 @@ def main(as_json: bool = False) -> int:
     for link in (None, LAN, WAN):
         for suite in ("bits", "fss"):
             row = measure(suite, link)
-            if as_json:
+            if options.json:
                 print(json.dumps(row), flush=True)
                 continue
             predicted = f"{duration(row['predicted'])}" if link else "-"

@@ -10,19 +10,22 @@ import time
 
 import torch
 
-from .nn import private
-from .offline.plan import plan
-from .runtime.report import duration
-from .runtime.session import Session
-from .tensor import secret
+from ..nn import private
+from ..offline.plan import plan
+from ..runtime.report import duration
+from ..runtime.session import Session
+from ..tensor import secret
+from .options import Options
+
+TAKES = ("json",)
 
 PAIRS = 24  # of one run; the correlations of a run are dealt ahead and take memory
 
 
 def measure(batch: int = 8, runs: int = 10, pairs: int = PAIRS) -> dict:
     """Medians: seconds of one LeNet inference without and with events, and the ratio; how many events there were."""
-    from .engines.team import cluster
-    from .zoo import digits, lenet
+    from ..engines.team import cluster
+    from ..zoo import digits, lenet
 
     images, model = digits().images[:batch], lenet(pretrained=True)
     draws = list(plan(_program, images, model, 2 * pairs, lambda k: None).draws)
@@ -69,10 +72,13 @@ def _measured(seat, images, model, pairs, draws):
     return [(spent[k], spent[k + 1]) if k % 4 == 1 else (spent[k + 1], spent[k]) for k in range(1, 2 * pairs, 2)]
 
 
-def main(as_json: bool) -> int:
-    """Print it. Returns the exit status."""
+def main(names: list[str], options: Options) -> int:
+    """Print a table, or one JSON object per line. Returns the exit status."""
+    if names:
+        print(f"`bench events` has no parts to choose from, so nothing is named {', '.join(names)}")
+        return 2
     row = measure()
-    if as_json:
+    if options.json:
         print(json.dumps(row))
     else:
         low, high = row["quartiles"]

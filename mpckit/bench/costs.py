@@ -9,89 +9,21 @@ does not count.
 import json
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
-from .nn import private
-from .offline.plan import plan
-from .runtime.meter import LAN, Link
-from .runtime.report import duration, size
-from .runtime.session import Session
-from .tensor import secret
+from ..nn import private
+from ..offline.plan import plan
+from ..runtime.meter import LAN, Link
+from ..runtime.report import duration, size
+from ..runtime.session import Session
+from ..tensor import secret
+from .cases import CASES
+from .options import Options
+
+TAKES = ("parties", "link", "suite", "device", "repeat", "json")
 
 KEYS = "case suite parties rounds sent_bytes setup_bytes offline_bytes key_bytes cpu_s wall_s max_err".split()
-
-
-@dataclass(frozen=True)
-class Case:
-    """One thing to measure: `inputs()` gives plaintext tensors, owned in turn by party 0 and party 1.
-
-    `compute` works on secret and on plain tensors alike. `model()` gives a module that party 1 makes private; then
-    sharing the input and revealing the result count as online.
-    """
-
-    inputs: Callable[[], tuple]
-    compute: Callable
-    model: Callable | None = None
-    loops: int = 1  # calls per measurement, for what is too short to time
-
-
-CASES: dict[str, Case] = {}
-
-
-def case(name: str, inputs, compute, **options):
-    CASES[name] = Case(inputs, compute, **options)
-
-
-def _normal(*shape, scale=1.0):
-    return lambda: (torch.randn(shape) * scale,)
-
-
-def _two(left, right):
-    return lambda: (torch.randn(left), torch.randn(right))
-
-
-def _positive(*shape):
-    return lambda: (torch.rand(shape) * 100 + 0.1,)
-
-
-case("mul_1", _two((1,), (1,)), lambda x, y: x * y, loops=200)
-case("mul_1e5", _two((100_000,), (100_000,)), lambda x, y: x * y)
-case("matmul_256", _two((256, 256), (256, 256)), lambda x, y: x @ y)
-case("matmul_1024", _two((1024, 1024), (1024, 1024)), lambda x, y: x @ y)
-case("gtz_1e5", _normal(100_000), lambda x: x > 0)
-case("relu_1e5", _normal(100_000), torch.relu)
-case("relu_1e6", _normal(1_000_000), torch.relu)
-case("max10_1000", _normal(1000, 10), lambda x: x.max(-1).values)
-case("softmax_128x128", _normal(128, 128), lambda x: torch.softmax(x, -1))
-case("exp_1e4", _normal(10_000), torch.exp)
-case("reciprocal_1e4", _positive(10_000), torch.reciprocal)
-case("rsqrt_1e4", _positive(10_000), torch.rsqrt)
-case("sigmoid_1e4", _normal(10_000, scale=4.0), torch.sigmoid)
-case("tanh_1e4", _normal(10_000, scale=2.0), torch.tanh)
-case("gelu_1e5", _normal(100_000, scale=2.0), F.gelu)
-case("layernorm_64x128", _normal(64, 128, scale=3.0), lambda x: F.layer_norm(x, (128,)))
-
-
-def _lenet(batch):
-    def inputs():
-        from .zoo import digits
-
-        return (digits().images[:batch],)
-
-    def model():
-        from .zoo import lenet
-
-        return lenet(pretrained=True)
-
-    case(f"lenet_b{batch}", inputs, lambda model, x: model(x), model=model)
-
-
-_lenet(1)
-_lenet(32)
 
 
 def measure(
@@ -160,31 +92,11 @@ def _once(chosen, plain, net, expected, parties, link, suite):
     }
 
 
-def main(names, parties, link, suite, device, repeat, as_json) -> int:
-    """Print a table, or with `as_json` one JSON object per line. Returns the exit status."""
-    if names == ["fss"]:
-        from . import bench_fss
-
-        return bench_fss.main(max(repeat, 9), as_json)
-    if names == ["engines"]:
-        from . import bench_engines
-
-        return bench_engines.main(as_json)
-    if names == ["events"]:
-        from . import bench_events
-
-        return bench_events.main(as_json)
-    if names[:1] == ["accuracy"]:
-        from . import bench_accuracy
-
-        return bench_accuracy.main(names[1:], (suite,) if suite else bench_accuracy.SUITES, as_json)
-    suite = suite or "bits"
+def main(names: list[str], options: Options) -> int:
+    """Print a table, or one JSON object per line. Returns the exit status."""
+    parties, link, suite = options.parties or 2, options.link or LAN, options.suite or "bits"
     torch.set_num_threads(1)
-    unknown = [n for n in names if n not in CASES]
-    if unknown:
-        print(f"no case {', '.join(unknown)}; there are: fss engines events accuracy {' '.join(CASES)}")
-        return 2
-    if not as_json:
+    if not options.json:
         print(
             f"{parties} parties, suite {suite}, one thread, "
             f"{link.name} (rtt {link.rtt * 1e3:g} ms, {link.bandwidth * 8e-6:g} Mbit/s)"
@@ -194,14 +106,14 @@ def main(names, parties, link, suite, device, repeat, as_json) -> int:
             f"{'cpu':>10}{'on ' + link.name:>10}{'max error':>11}"
         )
     for name in names or CASES:
-        row = measure(name, parties, link, suite, device, repeat)
-        if as_json:
+        row = measure(name, parties, link, suite, options.device or "cpu", options.repeat or 3)
+        if options.json:
             print(json.dumps({key: row[key] for key in KEYS}), flush=True)
-        else:
-            print(
-                f"{name:18}{row['rounds']:>7.0f}{size(row['sent_bytes']):>10}{size(row['setup_bytes']):>10}{size(row['offline_bytes']):>10}"
-                f"{size(row['key_bytes']):>10}"
-                f"{duration(row['cpu_s']):>10}{duration(row['wall_s']):>10}{row['max_err']:>11.2g}",
-                flush=True,
-            )
+            continue
+        volumes = "".join(f"{size(row[f'{key}_bytes']):>10}" for key in ("sent", "setup", "offline", "key"))
+        print(
+            f"{name:18}{row['rounds']:>7.0f}{volumes}{duration(row['cpu_s']):>10}{duration(row['wall_s']):>10}"
+            f"{row['max_err']:>11.2g}",
+            flush=True,
+        )
     return 0

@@ -13,9 +13,9 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from .aten.table import call
-from .protocols import functions
-from .runtime.session import DEFAULT_RING
+from ..aten.table import call
+from ..protocols import functions
+from ..runtime.session import DEFAULT_RING
 
 FRAC = DEFAULT_RING.frac
 ULP, END = 2.0**-FRAC, 1 << DEFAULT_RING.bits - 2  # of |x|, in ulps

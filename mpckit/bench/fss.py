@@ -10,12 +10,14 @@ import time
 
 import torch
 
-from . import kernels
-from .fss import dcf, dpf
-from .kernels import aes, ggm_cpu
-from .stream import Stream, fresh_seed
+from .. import kernels
+from ..fss import dcf, dpf
+from ..kernels import aes, ggm_cpu
+from ..stream import Stream, fresh_seed
+from .options import Options
 
 CHUNK = 1 << 12  # keys: 2.3 MB at 40 bits
+TAKES = ("repeat", "json")
 KEYS = "case bits way per_second of_aes key_bytes".split()
 
 
@@ -63,17 +65,21 @@ def cases():
         yield "lut signed", bits, lambda k=key, t=some: kernels.signed_lookup(x, dpf.eval_all(k), t, True), calls, size
 
 
-def main(repeat: int = 9, as_json: bool = False) -> int:
-    """Print a table, or with `as_json` one JSON object per line. Returns the exit status."""
+def main(names: list[str], options: Options) -> int:
+    """Print a table, or one JSON object per line. Returns the exit status."""
+    if names:
+        print(f"`bench fss` has no parts to choose from, so nothing is named {', '.join(names)}")
+        return 2
+    repeat = max(options.repeat or 9, 9)
     torch.set_num_threads(1)
     rate = aes_rate(repeat)
-    if not as_json:
+    if not options.json:
         print(f"one core, {aes.way}: {rate / 1e6:.0f} M hash calls/s; payload of dcf: two 64-bit words")
         print(f"{'case':16}{'bits':>5}{'M keys/s':>10}{'of AES':>9}{'key':>10}")
     for name, bits, run, calls, size in cases():
         speed = CHUNK / seconds(run, repeat)
         row = dict(zip(KEYS, (name, bits, aes.way, speed, speed * calls / rate, size)))
-        if as_json:
+        if options.json:
             print(json.dumps(row), flush=True)
         else:
             print(f"{name:16}{bits:>5}{speed / 1e6:>10.2f}{row['of_aes']:>9.0%}{size:>8.0f} B", flush=True)

@@ -1,6 +1,6 @@
 """`python -m mpckit bench accuracy`: how far a function under the protocol may be off, over its whole domain.
 
-A case (`bench_accuracy_cases`) samples every size of number that its domain has, then looks for something worse around
+A case (`accuracy_cases`) samples every size of number that its domain has, then looks for something worse around
 the worst of them. The truth is torch's in float64 on the ring's own numbers, so what encoding rounds is not counted.
 `worst` and `mean` (over the samples, before the search) are in the unit of the bound: absolute, ulp, or relative, where
 a result counts as k·ulp/r at least if "r·|y| or k ulp" is allowed. The exit status is 1 where a bound does not hold.
@@ -11,11 +11,13 @@ import sys
 
 import torch
 
-from .bench_accuracy_cases import END, FRAC, Case, cases, real
-from .engines.progress import Progress
-from .runtime.session import Session, Shared
-from .tensor import SecretTensor
+from ..engines.progress import Progress
+from ..runtime.session import Session, Shared
+from ..tensor import SecretTensor
+from .accuracy_cases import END, FRAC, Case, cases, real
+from .options import Options
 
+TAKES = ("suite", "json")
 SUITES = ("bits", "fss")
 KEYS = "case suite samples worst mean bound limit ok at".split()
 CHUNK = 1 << 18  # numbers in one run
@@ -147,15 +149,15 @@ def place(at) -> str:
     return f"{len(at)} numbers, {v.mean():.3g} ± {v.std(correction=0):.3g}"
 
 
-def main(names=(), suites=SUITES, as_json: bool = False, chosen: list[Case] | None = None) -> int:
-    """Print a table, or with `as_json` one JSON object per line. 1 where a bound does not hold, 2 for a wrong name."""
-    every = cases() if chosen is None else chosen
+def main(names: list[str], options: Options, chosen: list[Case] | None = None) -> int:
+    """Print a table, or one JSON object per line. 1 where a bound does not hold, 2 for a wrong name."""
+    every, suites = cases() if chosen is None else chosen, (options.suite,) if options.suite else SUITES
     for kind, wanted, known in (("case", names, [c.name for c in every]), ("suite", suites, SUITES)):
         if unknown := [n for n in wanted if n not in known]:
             print(f"no {kind} {', '.join(unknown)}; there are: {', '.join(known)}")
             return 2
     torch.set_num_threads(1)
-    if not as_json:
+    if not options.json:
         print(f"{'case':20}{'suite':6}{'samples':>9}{'worst':>10}{'mean':>10}  {'bound':28}at")
     todo = [(case, suite) for case in every if not names or case.name in names for suite in suites]
     progress, failed = Progress(), 0
@@ -164,7 +166,7 @@ def main(names=(), suites=SUITES, as_json: bool = False, chosen: list[Case] | No
         progress.update("accuracy", done, len(todo), f"cases: {case.name}")
         row = measure(case, suite)
         failed += not row["ok"]
-        if as_json:
+        if options.json:
             print(json.dumps(row, ensure_ascii=False), flush=True)
             continue
         figures = f"{row['samples']:>9}{row['worst']:>10.3g}{row['mean']:>10.2g}"

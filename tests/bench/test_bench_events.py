@@ -2,7 +2,8 @@
 
 import pytest
 
-from mpckit import bench_events
+from mpckit.bench import Options
+from mpckit.bench import events as bench_events
 
 
 @pytest.mark.slow
@@ -12,4 +13,4 @@ def test_it_measures_pairs_on_engines(monkeypatch, capsys):
     assert row["events"] >= 2 * 6 * 38  # every round of every party, in one inference of each pair
     assert row["quartiles"][0] <= row["overhead"] <= row["quartiles"][1]
     monkeypatch.setattr(bench_events, "measure", lambda: row)
-    assert bench_events.main(False) == 0 and "telling every word adds" in capsys.readouterr().out
+    assert bench_events.main([], Options()) == 0 and "telling every word adds" in capsys.readouterr().out

@@ -1,0 +1,35 @@
+"""`python -m mpckit bench [BENCH] [NAME …]`: every figure that the kit states comes from one of these commands.
+
+    costs       rounds, bytes and seconds of protocols and models; the one that is meant if none is named
+    accuracy    the worst error of each function over its whole domain
+    engines     an inference on real engines: what takes the time, and whether the prediction holds
+    events      what it costs that the notebook hears every word
+    fss         keys per second and core
+
+A bench is a module with `main(names, options)`, which prints and returns the exit status, and `TAKES`, the options that
+it heeds; any other is refused rather than ignored.
+"""
+
+from importlib import import_module
+
+from . import models  # noqa: F401  (adds its cases)
+from .cases import CASES
+from .options import Options
+
+BENCHES = ("costs", "fss", "engines", "events", "accuracy")
+
+__all__ = ["BENCHES", "CASES", "Options", "main"]
+
+
+def main(names: list[str], options: Options) -> int:
+    """Run the bench that the first name says, or `costs` if it says none. Returns the exit status."""
+    first, *rest = names or ["costs"]
+    bench, names = (first, rest) if first in BENCHES else ("costs", names)
+    if bench == "costs" and (unknown := [n for n in names if n not in CASES]):
+        print(f"no case {', '.join(unknown)}; benches are: {' '.join(BENCHES)}; cases of costs: {' '.join(CASES)}")
+        return 2
+    module = import_module(f".{bench}", __name__)
+    if ignored := [name for name in options.given() if name not in module.TAKES]:
+        print(f"`bench {bench}` takes no --{', --'.join(ignored)}; it takes --{', --'.join(module.TAKES)}")
+        return 2
+    return module.main(names, options)
