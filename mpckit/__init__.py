@@ -15,6 +15,7 @@ from .once import ReuseError
 from .protocols.suites import BitSuite, FssSuite  # families of protocols
 from .tensor import SecretError, SecretTensor, reveal, secret  # torch on top
 from .nn import private
+from .folding import fold
 from . import aten  # registers the operators
 
 __version__ = "0.1.0"

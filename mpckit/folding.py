@@ -1,0 +1,71 @@
+"""Batch norms folded into the layer before them, by the owner, in plaintext: a norm then costs nothing at all.
+
+With known statistics a batch norm is a factor and a summand for each channel. `private` shares them as such, which
+leaves one product of secrets per layer, an opening of the whole activation and a truncation. What precedes the norm is
+mostly a convolution, linear too: the owner multiplies its filters by the factors, and parties never see a norm.
+"""
+
+import copy
+
+from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import fusion
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+
+
+class _Layers(fx.Tracer):
+    """Looks into modules that contain a batch norm, and takes all others as one step each."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return not any(isinstance(inner, _BatchNorm) and inner is not module for inner in module.modules())
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """A copy of `model` (in evaluation mode) that computes the same with its batch norms folded away.
+
+    A norm with running statistics goes into the convolution or linear layer whose output nobody but that norm reads; an
+    `nn.Identity` takes its place, so that `forward` and the names of layers stay. Norms elsewhere stay as they are.
+    Works on meta tensors too: all parties fold, as all of them call `private`. Raises ValueError for a model in
+    training mode, where a norm depends on the batch, and for one whose forward torch.fx cannot trace.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m is not model]
+    if any(m.training for m in norms):
+        raise ValueError("a batch norm in training mode depends on its batch: fold(model.eval())")
+    model = copy.deepcopy(model)
+    if not norms:
+        return model
+    try:
+        steps = list(_Layers().trace(model).nodes)
+    except Exception as error:  # a forward is any Python, and fails in any way when it meets a stand-in for its input
+        raise ValueError(
+            f"{type(model).__name__}.forward branches on its input, so torch.fx cannot say which layer feeds which "
+            f"norm ({error}): leave out fold, and private keeps each norm as a factor and a summand"
+        ) from error
+    calls = [step.target for step in steps if step.op == "call_module"]
+    for step in steps:
+        if step.op == "call_module" and isinstance(model.get_submodule(step.target), _BatchNorm):
+            before = step.args[0] if step.args else None
+            if not (isinstance(before, fx.Node) and before.op == "call_module" and len(before.users) == 1):
+                continue
+            layer, norm = model.get_submodule(before.target), model.get_submodule(step.target)
+            once = calls.count(before.target) == 1 and calls.count(step.target) == 1
+            if once and norm.running_var is not None and not _is_tied(model, layer):
+                if (folded := _folded(layer, norm)) is not None:
+                    model.set_submodule(before.target, folded)
+                    model.set_submodule(step.target, nn.Identity())
+    return model
+
+
+def _folded(layer: nn.Module, norm: _BatchNorm) -> nn.Module | None:
+    if type(layer) in CONVOLUTIONS:
+        return fusion.fuse_conv_bn_eval(layer, norm)
+    if type(layer) is nn.Linear:
+        return fusion.fuse_linear_bn_eval(layer, norm)
+    return None
+
+
+def _is_tied(model: nn.Module, layer: nn.Module) -> bool:
+    """Does another layer use this one's weights?"""
+    own = {id(p) for p in layer.parameters()}
+    return any(id(p) in own for m in model.modules() if m is not layer for p in m.parameters(recurse=False))

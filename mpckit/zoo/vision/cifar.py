@@ -1,0 +1,97 @@
+"""CIFAR-10, which states no licence and so is not shipped: read from the archive that its author publishes."""
+
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; what the shipped ResNet-20 was trained with
+RECORD = 1 + 3 * 32 * 32  # a label, then red, green and blue
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """`images` float32 [n, 3, 32, 32], normalised for `resnet20`; `labels` int64 [n]; `names` of the classes.
+
+    `pictures[7]` is the pair (image, label as an int), as torch's DataLoader wants it; `pictures[:20]` is a smaller
+    `Pictures`.
+    """
+
+    images: Tensor
+    labels: Tensor
+    names: tuple[str, ...] = CIFAR10
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i):
+        if isinstance(i, slice):
+            return Pictures(self.images[i], self.labels[i], self.names)
+        return self.images[i], int(self.labels[i])
+
+    def __repr__(self) -> str:
+        return f"Pictures({len(self)} of 32×32)"
+
+
+def cifar10(path: str | Path, n: int | None = None) -> Pictures:
+    """The first `n` test pictures (all where None) from a file that you have.
+
+    `path`: the official `cifar-10-binary.tar.gz`, its `test_batch.bin`, or an `.npz` with `x` uint8 [n, 32, 32, 3] and
+    `y` [n]. The archive "for Python" is a pickle, which could run code, and is refused.
+    Raises FileNotFoundError, or ValueError for a file that is none of these or has fewer than `n`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no file {path}: CIFAR-10 states no licence, so it is not shipped. Its author offers "
+            "cifar-10-binary.tar.gz at https://www.cs.toronto.edu/~kriz/cifar.html; give the path where it lies"
+        )
+    if path.suffix == ".npz":
+        x, y = _npz(path)
+    elif path.suffix == ".bin":
+        x, y = _records(path.read_bytes(), path)
+    else:
+        x, y = _records(_member(path), path)
+    n = len(y) if n is None else n
+    if not 0 <= n <= len(y):
+        raise ValueError(f"{n} pictures are wanted, and {path} has {len(y)}")
+    if (labels := torch.from_numpy(y[:n]).long()).numel() and not 0 <= labels.min() <= labels.max() <= 9:
+        raise ValueError(f"labels in {path} lie in {labels.min()}…{labels.max()}, those of CIFAR-10 in 0…9")
+    scaled = torch.from_numpy(x[:n]).float().div(255)
+    images = (scaled - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    return Pictures(images, labels)
+
+
+def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        if not {"x", "y"} <= set(file):
+            raise ValueError(f"{path} has {', '.join(file) or 'nothing'}; wanted are x uint8 [n, 32, 32, 3] and y [n]")
+        x, y = file["x"], file["y"]
+    if x.dtype != np.uint8 or x.shape[1:] != (32, 32, 3) or y.shape != x.shape[:1]:
+        raise ValueError(
+            f"{path} has x {x.dtype} {list(x.shape)} and y {list(y.shape)}; wanted are uint8 [n, 32, 32, 3] and [n]"
+        )
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)), y.astype(np.int64)
+
+
+def _member(path: Path) -> bytes:
+    try:
+        with tarfile.open(path) as archive:
+            names = {Path(m.name).name: m for m in archive.getmembers() if m.isfile()}
+            if "test_batch.bin" in names:
+                return archive.extractfile(names["test_batch.bin"]).read()
+    except tarfile.TarError as error:
+        raise ValueError(f"{path} is no archive of CIFAR-10 ({error}): is the download complete?") from error
+    hint = "that is the version for Python, a pickle: take " if "test_batch" in names else "wanted is "
+    raise ValueError(f"{path} has no test_batch.bin; {hint}cifar-10-binary.tar.gz")
+
+
+def _records(content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    if not content or len(content) % RECORD:
+        raise ValueError(f"{path}: {len(content)} bytes are not a whole number of records of {RECORD} bytes")
+    records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
+    return records[:, 1:].reshape(-1, 3, 32, 32).copy(), records[:, 0].astype(np.int64)
