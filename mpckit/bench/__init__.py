@@ -2,6 +2,7 @@
 
     costs       rounds, bytes and seconds of protocols and models; the one that is meant if none is named
     accuracy    the worst error of each function over its whole domain
+    agreement   how often a model answers under the protocol as it does in plaintext
     engines     an inference on real engines: what takes the time, and whether the prediction holds
     events      what it costs that the notebook hears every word
     fss         keys per second and core
@@ -16,7 +17,7 @@ from . import models  # noqa: F401  (adds its cases)
 from .cases import CASES
 from .options import Options
 
-BENCHES = ("costs", "fss", "engines", "events", "accuracy")
+BENCHES = ("costs", "fss", "engines", "events", "accuracy", "agreement")
 
 __all__ = ["BENCHES", "CASES", "Options", "main"]
 

@@ -12,6 +12,7 @@ class Options:
     suite: str | None = None
     device: str | None = None
     repeat: int | None = None
+    samples: int | None = None  # for `agreement`: how many of each case
     json: bool | None = None  # one object a line instead of a table
 
     def given(self) -> list[str]:
