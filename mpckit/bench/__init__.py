@@ -1,4 +1,4 @@
-"""`python -m mpckit bench [BENCH] [NAME …]`: every figure that the kit states comes from one of these commands.
+"""`python -m mpckit bench [which [name …]]`: every figure that the kit states comes from one of these commands.
 
     costs       rounds, bytes and seconds of protocols and models; the one that is meant if none is named
     accuracy    the worst error of each function over its whole domain
