@@ -4,6 +4,35 @@ Larger models are definitions that load the checkpoint you have: `resnet18(check
 """
 
 from .data import digits
-from .vision import cifar10, lenet, resnet18, resnet20, resnet50
+from .vision import (
+    CIFAR,
+    CIFAR10,
+    DIGIT,
+    IMAGENET,
+    cifar10,
+    class_names,
+    lenet,
+    picture,
+    resnet18,
+    resnet20,
+    resnet50,
+    top5,
+    vit_b16,
+)
 
-__all__ = ["cifar10", "digits", "lenet", "resnet18", "resnet20", "resnet50"]
+__all__ = [
+    "CIFAR",
+    "CIFAR10",
+    "DIGIT",
+    "IMAGENET",
+    "cifar10",
+    "class_names",
+    "digits",
+    "lenet",
+    "picture",
+    "resnet18",
+    "resnet20",
+    "resnet50",
+    "top5",
+    "vit_b16",
+]

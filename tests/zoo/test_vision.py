@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import mpckit as mk
 from mpckit.zoo import digits, lenet
 from mpckit.zoo.data import DATA, ChecksumError, checked, checksums, seal
 
@@ -41,6 +42,22 @@ def test_pooling_before_relu_changes_no_value():
     model, image = lenet(pretrained=True), digits()[0][0]
     z = model.conv1(image)
     assert torch.equal(model.relu1(model.pool1(z)), F.max_pool2d(z.relu(), 2))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 1, 32, 32), r"pictures \[1, 1, 32, 32\] are 32×32, but this model takes \[\[n,\] 1, 28, 28\]"),
+        ((3, 28, 28), r"pictures \[3, 28, 28\] have 3 channels \(red, green and blue\)"),
+        ((28, 28), r"a tensor \[28, 28\] is no batch of pictures"),
+    ],
+)
+def test_other_pictures_are_refused_before_anything_is_sent(shape, message):
+    def program(model, x):
+        return mk.private(model, owner=1)(mk.secret(x, owner=0)).reveal(to=0)
+
+    with pytest.raises(ValueError, match=message):
+        mk.plan(program, lenet(), torch.empty(shape))
 
 
 def test_digits_are_a_torch_dataset():

@@ -1,5 +1,6 @@
 """Checkpoints from elsewhere: files of weights, never of code, whose names and shapes are compared before use."""
 
+import json
 import pickle
 import re
 from pathlib import Path
@@ -23,6 +24,7 @@ def read(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if path.is_dir():
+        _refuse_others(path / "config.json")
         found = [path / name for name in FILES if (path / name).exists()]
         if not found:
             raise CheckpointError(f"{path} has neither {' nor '.join(FILES)}: give the path of the file itself")
@@ -51,6 +53,17 @@ def read(path: str | Path) -> dict[str, Tensor]:
     return {_torchvision(name.removeprefix("module.")): value for name, value in state.items()}
 
 
+def _refuse_others(config: Path) -> None:
+    """What the names and shapes of weights do not tell, but changes what they mean."""
+    if not config.exists():
+        return
+    said = json.loads(config.read_text(encoding="utf-8"))
+    here = {"downsample_in_bottleneck": False, "downsample_in_first_stage": False, "hidden_act": "relu"}
+    for key, wanted in here.items():
+        if (value := said.get(key, wanted)) != wanted:
+            raise CheckpointError(f"{config} says {key}={value!r}; the networks here have {wanted!r} only")
+
+
 def _torchvision(name: str) -> str:
     """A parameter of Hugging Face's ResNet by torchvision's name; any other name as it is."""
     name = name.removeprefix("resnet.")
@@ -76,7 +89,7 @@ def settle(model: nn.Module, state: dict[str, Tensor], source) -> None:
     """
     own = model.state_dict()
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-    unknown = [k for k in state if k not in own]
+    unknown = sorted(k for k in state if k not in own)
     shapes = [
         f"{k} is {list(state[k].shape)}, the model's {list(own[k].shape)}"
         for k in own

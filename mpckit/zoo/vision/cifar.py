@@ -1,6 +1,7 @@
 """CIFAR-10, which states no licence and so is not shipped: read from the archive that its author publishes."""
 
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .pictures import MEAN, STD  # of ImageNet, which is what the shipped ResNet-20 was trained with
+
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet; what the shipped ResNet-20 was trained with
 RECORD = 1 + 3 * 32 * 32  # a label, then red, green and blue
 
 
@@ -84,8 +86,9 @@ def _member(path: Path) -> bytes:
             names = {Path(m.name).name: m for m in archive.getmembers() if m.isfile()}
             if "test_batch.bin" in names:
                 return archive.extractfile(names["test_batch.bin"]).read()
-    except tarfile.TarError as error:
-        raise ValueError(f"{path} is no archive of CIFAR-10 ({error}): is the download complete?") from error
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        why = str(error).splitlines()[0]
+        raise ValueError(f"{path} is no archive of CIFAR-10 ({why}): is the download complete?") from error
     hint = "that is the version for Python, a pickle: take " if "test_batch" in names else "wanted is "
     raise ValueError(f"{path} has no test_batch.bin; {hint}cifar-10-binary.tar.gz")
 
