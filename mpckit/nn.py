@@ -17,9 +17,10 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
     """A copy of `model` with secret parameters and floating buffers; `owner` knows them, others pass meta tensors.
 
     The set-up phase of a run: weights are shared, and matrices and filters put under persistent masks, once per model;
-    each inference then opens activations only. The architecture, shapes and integer buffers (masks, positions) become
-    public. The plaintext model is left as it was. Tied weights stay tied. Raises ValueError for an owner who holds meta
-    tensors only, TypeError for parameters or buffers that are neither numbers with a fraction nor public structure.
+    each inference then opens activations only. Public become the architecture, shapes, integer buffers (masks,
+    positions), and buffers that torch never saves since they follow from the architecture (`persistent=False`: rotary
+    frequencies). The plaintext model is left as it was. Tied weights stay tied. Raises ValueError for an owner who has
+    meta tensors only, TypeError for parameters and buffers that are neither numbers with a fraction nor structure.
     """
     session = Session.current()
     plain = _unique([*model.parameters(), *model.buffers()])
@@ -30,7 +31,8 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
             raise TypeError(
                 f"{name} is a {t.dtype}, which cannot be shared: convert the model first, model.float() say"
             )
-    floats = [t for t in plain if t.is_floating_point()]
+    structure = _structure(model)
+    floats = [t for t in plain if t.is_floating_point() and id(t) not in structure]
     folds = list(_folds(model))
     with session.meter.phase_of("setup"), session.scope("private"):
         shared = session.share_all([t.detach() for t in floats] + [v for _, pair in folds for v in pair], owner)
@@ -38,7 +40,7 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
         matrices = [i for i, t in enumerate(floats) if t.dim() >= 2 and isinstance(t, torch.nn.Parameter)]
         for i, fixed in zip(matrices, session.fix(*(shared[i] for i in matrices))):
             shared[i] = fixed
-        memo = _publish([t for t in plain if not t.is_floating_point()], owner, session)
+        memo = _publish([t for t in plain if not t.is_floating_point() or id(t) in structure], owner, session)
     secrets = [SecretTensor(value, session) for value in shared]
     for t, out in zip(floats, secrets):
         memo[id(t)] = torch.nn.Parameter(out, t.requires_grad) if isinstance(t, torch.nn.Parameter) else out
@@ -57,12 +59,20 @@ def _unique(tensors) -> list[torch.Tensor]:
     return list({id(t): t for t in tensors}.values())
 
 
+def _structure(model) -> set[int]:
+    """Floating buffers that no checkpoint has, by id: they follow from the architecture, as integer buffers do."""
+    saved = {id(t) for t in model.state_dict(keep_vars=True).values()}
+    return {id(t) for t in model.buffers() if t.is_floating_point() and id(t) not in saved}
+
+
 def _publish(tensors, owner: int, session: Session) -> dict[int, torch.Tensor]:
-    """Integer buffers in clear, all in one round: id → tensor."""
+    """Buffers in clear, all in one round: id → tensor."""
     if not tensors:
         return {}
-    public = session.publish(torch.cat([t.detach().reshape(-1).to(torch.int64) for t in tensors]), owner)
-    parts = public.split([t.numel() for t in tensors])
+    words = [t.detach().reshape(-1) for t in tensors]
+    words = [w.double().view(torch.int64) if w.is_floating_point() else w.to(torch.int64) for w in words]
+    parts = session.publish(torch.cat(words), owner).split([t.numel() for t in tensors])
+    parts = [w.view(torch.float64) if t.is_floating_point() else w for t, w in zip(tensors, parts)]
     return {id(t): part.view(t.shape).to(t.dtype) for t, part in zip(tensors, parts)}
 
 
@@ -103,7 +113,7 @@ class Check:
     plan: Plan
 
     def __bool__(self):
-        return not self.missing
+        return not self.missing and self.plan.stopped is None
 
     def __str__(self):
         report, link = self.plan.report, self.plan.report.link
@@ -115,7 +125,9 @@ class Check:
             f"{size(report.offline_bytes)} from the dealer, {size(report.sent('setup'))} to set up; "
             f"{wire:.3g} s on {link.name} besides the computing"
         )
-        return "\n".join([head, *lines, cost + (", not counting what is missing" if lines else "")])
+        counted = ", not counting what is missing" if lines else ""
+        counted += f"; planned only up to: {self.plan.stopped}" if self.plan.stopped else ""
+        return "\n".join([head, *lines, cost + counted])
 
     __repr__ = __str__
 

@@ -82,7 +82,7 @@ ASKED = {
     "allclose": (lambda x: torch.allclose(x, x), "torch.where"),
     "secret index": (lambda x: x[(x[0] > 0).long()], "one-hot"),
     "secret gather": (lambda x: x.gather(0, (x > 0).long()), "one-hot"),
-    "embedding of secret ids": (lambda x: torch.nn.functional.embedding((x > 0).long(), torch.ones(2, 3)), "one-hot"),
+    "secret rows": (lambda x: x.index_select(0, (x > 0).long()), "one-hot"),
     "long": (lambda x: x.long(), "torch.floor"),
     "rand_like": (lambda x: torch.rand_like(x), "one party draw"),
     "dropout": (lambda x: torch.dropout(x, 0.5, True), "evaluation mode"),

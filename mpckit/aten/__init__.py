@@ -6,12 +6,13 @@ arithmetic   sums, products, powers, whole numbers     pool         maxima and m
 compare      comparisons, logic, choices, extremes     layers       convolution, normalisation
 inplace      what optimizers do                        backward     losses and gradients
 squares      whose truncation waits                    attention    fused operators of transformers
+embedding    rows by public or secret number
 
 An operator without a row is composed by torch's own definition (`torch._decomp`), if it has one.
 """
 
 from ..tensor import TABLE
-from . import activations, arithmetic, attention, backward, compare, inplace, layers, pool, reduce, shape  # noqa: F401  (importing registers rows)
+from . import activations, arithmetic, attention, backward, compare, embedding, inplace, layers, pool, reduce, shape  # noqa: F401  (importing registers rows)
 
 inplace.register()
 

@@ -9,7 +9,16 @@ from .table import apply, row, unknown
 
 
 def attention(q, k, v, mask=None, causal=False, scale=None):
-    """(softmax(q·kᵀ·scale + mask)·v, the softmax); a mask of bools says where to look."""
+    """(softmax(q·kᵀ·scale + mask)·v, the softmax); a mask of bools says where to look.
+
+    q [batch, heads, length, size]; several heads of q may share one of k and v, which are opened once for all of them.
+    """
+    if q.dim() == 4 and (shared := q.shape[1] // k.shape[1]) > 1:
+        groups = (k.shape[1], shared)
+        mask = mask.unflatten(1, groups) if mask is not None and mask.dim() == 4 and mask.shape[1] > 1 else mask
+        mask = mask.unsqueeze(2) if mask is not None and mask.dim() == 4 else mask
+        results = attention(q.unflatten(1, groups), k.unsqueeze(2), v.unsqueeze(2), mask, causal, scale)
+        return tuple(out.flatten(1, 2) for out in results)
     scores = (q * (scale or 1 / math.sqrt(q.shape[-1]))) @ k.mT
     if causal:  # the upper triangle is not computed at all
         weights = apply("softmax_where", scores, torch.ones(scores.shape[-2:], dtype=torch.bool).tril())
@@ -23,6 +32,12 @@ def attention(q, k, v, mask=None, causal=False, scale=None):
 @row("_scaled_dot_product_flash_attention_for_cpu")
 def scaled_dot_product_attention(q, k, v, dropout_p=0.0, is_causal=False, *, attn_mask=None, scale=None):
     return attention(q, k, v, attn_mask, is_causal, scale)[0], unknown(q)
+
+
+@row("_nested_tensor_from_mask_left_aligned")
+def packs(x, mask):
+    """nn.TransformerEncoder asks whether to leave padding out (a nested tensor): a secret stays whole."""
+    return False
 
 
 @row("_native_multi_head_attention")

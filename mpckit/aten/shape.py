@@ -32,7 +32,7 @@ VIEWS = """
 """
 MOVES = """
     flip roll repeat index_select gather tril triu index.Tensor pixel_shuffle pixel_unshuffle channel_shuffle rot90
-    diag_embed take slice_backward select_backward unfold_backward diagonal_backward embedding
+    diag_embed take slice_backward select_backward unfold_backward diagonal_backward
     repeat_interleave.self_int
 """
 # torch has these for floating point only: they say where each element comes from by moving the element numbers.

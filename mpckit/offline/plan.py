@@ -1,7 +1,8 @@
 """The planner: runs the same program on meta tensors and writes down what it draws, says and costs.
 
 No value is needed: shapes decide everything, except where a program branches on something revealed; what comes
-after such a place cannot be planned and is dealt on demand when the program runs.
+after such a place cannot be planned and is dealt on demand when the program runs. Whole numbers and bools that are no
+`only` keep their values: a language model looks at its padding mask, say, to choose a way.
 """
 
 import copy
@@ -80,23 +81,29 @@ def _plan(program, args, parties, options) -> Plan:
 
 
 class Shapes(TorchDispatchMode):
-    """A public tensor that the program makes itself joins the arguments, which are shapes only."""
+    """What meets a secret or a shape is a shape: public tensors keep their values among themselves only."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        plain = [t for t in tree_flatten((args, kwargs))[0] if type(t) in PLAIN]
-        if len({t.device.type for t in plain}) > 1 and any(t.is_meta for t in plain):
+        tensors = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, torch.Tensor)]
+        if func is torch.ops.aten.embedding.default and type(tensors[0]) not in PLAIN:
+            return func(*args, **kwargs)  # its row looks whether public numbers are in range
+        if any(t.is_meta or type(t) not in PLAIN for t in tensors):
             args, kwargs = tree_map_only(PLAIN, lambda t: t.to("meta") if type(t) in PLAIN else t, (args, kwargs))
+            if "device" in kwargs and all(
+                type(t) in PLAIN for t in tensors
+            ):  # x.to(y.device): there is nothing to move
+                kwargs = kwargs | {"device": torch.device("meta")}
         return func(*args, **kwargs)
 
 
 def to_meta(value):
-    """The same structure with every tensor, parameter and buffer on the meta device; nothing is copied."""
+    """The same structure with every floating tensor, parameter and buffer on the meta device; nothing is copied."""
     if isinstance(value, torch.nn.Module):
         memo = {id(t): _meta(t) for t in (*value.parameters(), *value.buffers())}
         return copy.deepcopy(value, memo)
     if isinstance(value, torch.Tensor):
-        return _meta(value)
+        return _meta(value) if value.is_floating_point() or value.is_complex() else value
     if isinstance(value, dict):
         return type(value)((k, to_meta(v)) for k, v in value.items())
     if isinstance(value, (list, tuple)):

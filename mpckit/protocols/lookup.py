@@ -31,6 +31,20 @@ def lut(x: AShare, table: torch.Tensor, width: int = 64) -> Protocol[BShare]:
     return BShare(out & ones(width), x.party, width)
 
 
+def one_hot(x: AShare, classes: int) -> Protocol[AShare]:
+    """The one-hot code of x as integers 0 and 1 of unit 0, [*shape, classes]; zeros where x names none of the classes.
+
+    Dealt is the code of r mod 2^k ≥ classes. x + r, opened, says how far it is turned.   Domain: 0 ≤ x < 2^k.
+    Price: 2 · k / c + 1
+    """
+    k = max(1, (classes - 1).bit_length())
+    r, hot = yield Draw(Table(tuple(x.shape), k))
+    x_hat = yield Open(AShare(x.data, x.party, Ring(k, 0)) + r)
+    place = (x_hat[..., None] - torch.arange(classes, device=x.data.device)) & ones(k)
+    words = hot.data.view(*x.shape, -1).gather(-1, place >> 6)
+    return (yield from b2a(BShare(((words >> (place & 63)) & 1).bool(), x.party), x.ring.at(0)))
+
+
 def signed_lut(x: AShare, tables: torch.Tensor, ring: Ring) -> Protocol[list[AShare]]:
     """Each table's entry at x mod 2^k, in `ring`: tables [t, 2^k], k ≤ 12; they share one key. Two parties.   [Pika]
 

@@ -12,7 +12,7 @@ from desk import ALL, FORMS, PAIRS, PARTIES, Desk, every_pair, numbers
 
 from mpckit.ask import together
 from mpckit.protocols.bits import b2a
-from mpckit.protocols.lookup import interval_lut, lines, lut, signed_lut
+from mpckit.protocols.lookup import interval_lut, lines, lut, one_hot, signed_lut
 from mpckit.protocols.tables import Piece
 from mpckit.ring import Ring
 from mpckit.runtime.session import Session
@@ -35,6 +35,16 @@ def test_the_example():
 
 
 # ---- tables --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", PARTIES)
+@pytest.mark.parametrize("classes", [1, 2, 5, 64, 100, 256])
+def test_a_one_hot_code_under_every_mask(n, classes):
+    """Numbers that name no class have none."""
+    x, r = every_pair(max(1, (classes - 1).bit_length()))
+    found = Desk(n).under(r, lambda s: one_hot(s, classes), x)
+    domain = 1 << max(1, (classes - 1).bit_length())
+    assert torch.equal(found, (x[:, None] % domain == torch.arange(classes)).long())
 
 
 @pytest.mark.parametrize("n", PARTIES)

@@ -256,6 +256,7 @@ MEASURED = {
     "argmax": forms(lambda b, form: (gates.argmax, b.number(N, 5), None, form))
     + forms(lambda b, form: (gates.argmax, b.number(N, 5), 6, form), b=6),
     "lut": [("", lambda b: (lookup.lut, b.number(), torch.arange(16), 8))],
+    "one_hot": [("", lambda b: (lookup.one_hot, b.number(), 16), {"k": 4, "c": 16})],
     "signed_lut": [("", lambda b: (lookup.signed_lut, b.number(), torch.arange(32).view(2, 16), Ring(b.w, 0)))],
     "interval_lut": forms(lambda b, form: (lookup.interval_lut, b.number(), (-1, 0, 2), (5, 6, 7, 8), None, form)),
     "lines": [("", lambda b: (first_rest, b.number(), "digits"))],
