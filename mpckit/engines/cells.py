@@ -36,7 +36,7 @@ def run_seated(seat, source: str, title: str, options: dict) -> None:
         for name, value in NAMES.items():
             if isinstance(value, SecretTensor) and value.session is session:
                 NAMES[name] = Gone(name)
-    seat.events.send(phase="end", seconds=session.meter.wall.get("online", 0.0))
+    seat.events.send(phase="end", seconds=session.meter.wall.get("online", 0.0), exchange=session.exchange)
 
 
 class Gone:

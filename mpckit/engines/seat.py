@@ -119,7 +119,7 @@ def run_program(seat: Seat, program: Callable, args: tuple, draws: list, options
     session.meter.listeners.append(seat.events.hear)
     with session:
         value = program(*args)
-    seat.events.send(phase="end", seconds=time.perf_counter() - start)
+    seat.events.send(phase="end", seconds=time.perf_counter() - start, exchange=session.exchange)
     return value, session.report()
 
 

@@ -270,5 +270,7 @@ def _merge(reports: list):
         offline_bytes=max(report.offline_bytes for report in reports),
         offline_seconds=max(report.offline_seconds for report in reports),
         wall={phase: max(report.wall[phase] for report in reports) for phase in reports[0].wall},
+        # Who came last to a round waited for software alone; the others waited for that party's compute as well.
+        exchange=min(report.exchange for report in reports),
         transcript=reports[0].transcript and Transcript.merged([report.transcript for report in reports]),
     )

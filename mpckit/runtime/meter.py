@@ -6,7 +6,9 @@ Bytes are what one party puts on its sockets, 24-byte headers included. Phases: 
 shared and masked), "offline" (dealing; no input needed), "online" (per inference).
 """
 
+import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,14 +23,18 @@ class Link:
     rtt: float
     bandwidth: float
 
-    def seconds(self, rounds: int, sent: int, compute: float = 0.0) -> float:
-        """Virtual time: both directions of a round go at once, so it waits half a round trip, then the bytes drain."""
-        return compute + rounds * self.rtt / 2 + sent / self.bandwidth
+    def seconds(self, rounds: int, sent: int, compute: float = 0.0, exchange: float = 0.0) -> float:
+        """Virtual time: both directions of a round go at once, so it waits half a round trip, then the bytes drain.
+
+        `exchange`: seconds that a round takes on a line without length: software, and waking up.
+        """
+        return compute + rounds * (exchange + self.rtt / 2) + sent / self.bandwidth
 
 
 LAN = Link("LAN", rtt=0.5e-3, bandwidth=10e9 / 8)
 WAN = Link("WAN", rtt=60e-3, bandwidth=305e6 / 8)
 MOBILE = Link("4G", rtt=50e-3, bandwidth=20e6 / 8)
+KEPT = 10_000  # exchanges, of whose seconds the median is reported
 
 
 class Event(NamedTuple):
@@ -85,6 +91,12 @@ class Meter:
         self.step = 0  # rounds so far, of all phases
         self._drawn: tuple[int, dict[int, float]] | None = None  # Draws not told yet: how many, compute before them
         self.listeners: list[Callable[[Event], None]] = []
+        self.exchanges: deque[float] = deque(maxlen=KEPT)  # seconds of each that the line had no part in, where known
+
+    @property
+    def exchange(self) -> float:
+        """Seconds of software in an exchange, the median of this session's; 0 where none was clocked."""
+        return statistics.median(self.exchanges) if self.exchanges else 0.0
 
     @contextmanager
     def scope(self, name: str):

@@ -10,8 +10,10 @@ from .meter import LAN, WAN
 from .report import Diff, Line, Report
 from .units import duration, size
 
-COLOURS = {"compute": "#0072B2", "latency": "#E69F00", "bytes": "#009E73"}  # Okabe and Ito's: also for the colour-blind
-PATTERNS = {"compute": "", "latency": "M0 6L6 0", "bytes": "M3 3h.01"}  # colour alone tells nothing apart
+# Okabe and Ito's: also for the colour-blind
+COLOURS = {"compute": "#0072B2", "software": "#CC79A7", "latency": "#E69F00", "bytes": "#009E73"}
+# colour alone tells nothing apart
+PATTERNS = {"compute": "", "software": "M0 0L6 6", "latency": "M0 6L6 0", "bytes": "M3 3h.01"}
 BAR = 240  # pixels
 HIDDEN = 1e-4  # seconds of compute below which a line without rounds is not listed
 
@@ -60,6 +62,8 @@ def notes(report: Report) -> list[str]:
     if report.unplanned:
         kinds = ", ".join(f"{n} × {kind}" for kind, n in report.unplanned.items())
         out.append(f"drawn outside the plan, dealt on demand: {kinds}")
+    if report.exchange:
+        out.append(f"software of an exchange: {duration(report.exchange)} a round, measured here")
     if report.insecure:
         out.append("INSECURE: all parties share one seed (insecure_seed); for tests and transcripts only")
     return out
@@ -79,7 +83,7 @@ def _phase(report, phase):
 
 def _cells(report, line):
     waiting = (duration(line.waiting),) if _waited(report) else ()
-    times = (duration(link.seconds(line.rounds, line.sent, line.compute)) for link in _links(report))
+    times = (duration(link.seconds(*line.cost, report.exchange)) for link in _links(report))
     return str(line.calls), str(line.rounds), size(line.sent), duration(line.compute), *waiting, *times
 
 
@@ -115,7 +119,7 @@ def aligned(table: list[tuple[str, ...]]) -> list[str]:
 def report_html(report: Report) -> str:
     """The table, and beside each line a bar: where its seconds go on the report's own link."""
     longest = max((sum(_seconds(report, row.line).values()) for row in rows(report) if row.line), default=0.0)
-    head = [*columns(report), f"{_key()} on {escape(report.link.name)}"]
+    head = [*columns(report), f"{_key(report)} on {escape(report.link.name)}"]
     body = [(row, _bar(report, row.line, longest) if row.line else "") for row in rows(report)]
     said = "".join(f"<p><strong>{escape(note)}</strong></p>" for note in notes(report))
     (first, *names), *lines = suites(report)
@@ -141,11 +145,17 @@ def _table(caption, first, head, body):
 
 def _seconds(report, line):
     link = report.link
-    return {
+    seconds = {
         "compute": line.compute,
+        "software": line.rounds * report.exchange,
         "latency": link.seconds(line.rounds, 0),
         "bytes": link.seconds(0, line.sent),
     }
+    return {kind: seconds[kind] for kind in _kinds(report)}
+
+
+def _kinds(report):
+    return [kind for kind in COLOURS if kind != "software" or report.exchange]
 
 
 def _bar(report, line, longest):
@@ -160,25 +170,26 @@ def _bar(report, line, longest):
     words = ", ".join(f"{kind} {duration(seconds)}" for kind, seconds in parts.items())
     return (
         f"<svg role='img' aria-label='{words}' width='{BAR}' height='12'><title>{words}</title>"
-        f"{_patterns()}{''.join(drawn)}</svg>"
+        f"{_patterns(parts)}{''.join(drawn)}</svg>"
     )
 
 
-def _key():
+def _key(report):
     squares = (
-        f"<svg aria-hidden='true' width='11' height='11'>{_patterns()}<rect width='11' height='11' fill='{colour}'/>"
+        f"<svg aria-hidden='true' width='11' height='11'>{_patterns([kind])}"
+        f"<rect width='11' height='11' fill='{COLOURS[kind]}'/>"
         f"<rect width='11' height='11' fill='url(#mpckit-{kind})'/></svg> {kind}"
-        for kind, colour in COLOURS.items()
+        for kind in _kinds(report)
     )
     return " ".join(squares)
 
 
-def _patterns():
+def _patterns(kinds):
     # In every picture again: a reference into another picture is lost when that one is folded away.
     marks = "".join(
         f"<pattern id='mpckit-{kind}' width='6' height='6' patternUnits='userSpaceOnUse'>"
         f"<path d='{path}' stroke='white' stroke-width='1.5' stroke-linecap='round'/></pattern>"
-        for kind, path in PATTERNS.items()
+        for kind, path in ((kind, PATTERNS[kind]) for kind in kinds)
     )
     return f"<defs>{marks}</defs>"
 
@@ -217,7 +228,7 @@ def _exact(line):
 
 def _change(diff, a, b):
     link = diff.before.link
-    on = [link.seconds(line.rounds, line.sent, line.compute) for line in (a, b)]
+    on = [link.seconds(*line.cost, report.exchange) for line, report in ((a, diff.before), (b, diff.after))]
     return (
         _step(a.rounds, b.rounds, str), _step(a.sent, b.sent, size), _step(a.compute, b.compute, duration),
         _step(*on, duration),

@@ -30,6 +30,11 @@ class Line:
         """Bytes of the party that sends most here."""
         return max(self.by_party.values(), default=0)
 
+    @property
+    def cost(self) -> tuple[int, int, float]:
+        """What `Link.seconds` asks: rounds, bytes, compute."""
+        return self.rounds, self.sent, self.compute
+
     def __add__(self, other: "Line") -> "Line":
         sent = {p: self.by_party.get(p, 0) + other.by_party.get(p, 0) for p in self.by_party | other.by_party}
         calls, rounds = self.calls + other.calls, self.rounds + other.rounds
@@ -62,7 +67,7 @@ class Offer:
         return cls(report.suite, report.truncation, *sums)
 
     def seconds(self, link: Link) -> float:
-        """On the link, without compute."""
+        """On the link, without compute and software."""
         return link.seconds(self.rounds, self.sent)
 
 
@@ -87,6 +92,9 @@ class Report:
     planned: tuple[Offer, ...] = ()  # what "auto" chose from
     wall: dict = field(default_factory=dict)  # phase → seconds by the clock here, once the session's `with` has ended
     transcript: object = field(default=None, compare=False)  # `runtime.transcript.Transcript`, where one was recorded
+    exchange: float = (
+        0.0  # seconds of software in a round, measured on this machine's engines; nobody has in a simulator
+    )
 
     @classmethod
     def of(cls, session) -> "Report":
@@ -99,7 +107,7 @@ class Report:
             session.parties, session.suite.name, session.truncation, session.link, tuple(lines),
             meter.dealt_bytes, meter.dealt_seconds, dict(meter.unplanned), session.insecure, meter.key_bytes,
             session.why, wall=dict(meter.wall),
-            transcript=session.transcript,
+            transcript=session.transcript, exchange=session.exchange,
         )  # fmt: skip
 
     def total(self, phase: str = "online") -> Line:
@@ -117,8 +125,8 @@ class Report:
         return self.total(phase).compute
 
     def seconds(self, link: Link | None = None, phase: str = "online") -> float:
-        """Predicted by the virtual clock: compute of the slowest party, latency, bytes over bandwidth."""
-        return (link or self.link).seconds(self.rounds(phase), self.sent(phase), self.compute(phase))
+        """Predicted by the virtual clock: compute of the slowest party, software of exchanges, latency, bytes."""
+        return (link or self.link).seconds(*self.total(phase).cost, self.exchange)
 
     def by_layer(self, phase: str = "online") -> dict[str, Line]:
         """Lines added up by layer: the path without its operator."""

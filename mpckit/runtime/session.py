@@ -69,7 +69,8 @@ class Session(OneTime):
     ring           Z_{2^bits} and the unit of fresh secrets
     suite          the family of protocols: "bits" (the default), "fss", "auto" or a `Suite`
     link           for the times in the report
-    emulate_link   every round takes the time that the link would need, so that waiting is felt and measured
+    emulate_link   what is said arrives as much later as it would on the link, so that waiting is felt and measured
+    exchange       seconds of software in a round, for the times in the report; default: as measured, 0 without a wire
     truncation     "stochastic", "exact" or (two parties) "local"; default: what the suite takes
     range_bits     a promise about what is compared, see `Suite`
     key_budget     bytes of keys that a party may be dealt, where suite="auto" is to choose
@@ -81,9 +82,9 @@ class Session(OneTime):
 
     def __init__(
         self, parties: int = 2, *, here=None, wire=None, dealer=None, ring: Ring = DEFAULT_RING, suite=None,
-        link: Link = LAN, emulate_link: bool = False, truncation: str | None = None, range_bits: int | None = None,
-        key_budget: int = KEY_BUDGET, key_memory: int = MEMORY, insecure_seed: int | None = None, record: bool = False,
-        meta: bool = False,
+        link: Link = LAN, emulate_link: bool = False, exchange: float | None = None, truncation: str | None = None,
+        range_bits: int | None = None, key_budget: int = KEY_BUDGET, key_memory: int = MEMORY,
+        insecure_seed: int | None = None, record: bool = False, meta: bool = False,
     ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
@@ -99,7 +100,7 @@ class Session(OneTime):
         if wire is not None and dealer is None:
             raise ValueError("parties that are apart need a dealer: pieces that each deals itself do not fit together")
         self.ring, self.link, self.wire, self.meta, self.insecure = ring, link, wire, meta, insecure_seed is not None
-        self.emulate_link = emulate_link and not meta
+        self.emulate_link, self._exchange_told = emulate_link and not meta, exchange
         self.meter, self.store = Meter(self.here), Store()
         self.transcript = Transcript() if record and not meta else None
         if insecure_seed is None:
@@ -116,7 +117,7 @@ class Session(OneTime):
         else:
             self.dealer = LocalDealer(seeds, Spool(key_memory))
         self.drawn, self._drawn_since, self._planned = [], [], False
-        self._entered, self._lock = None, threading.RLock()
+        self._entered, self._lock, self._last = None, threading.RLock(), time.perf_counter()
         self._serial = self._inputs = self._masks = self._step = 0
 
     # ---- secrets ---------------------------------------------------------------------------------
@@ -194,6 +195,8 @@ class Session(OneTime):
     def _drive(self, generators, gather=True):
         replies = [None] * len(generators)
         self.meter.entry().calls += 1
+        if self._entered is None:
+            self._last = time.perf_counter()
         while True:
             asks, done, compute = [], {}, {}
             for party, generator, reply in zip(self.here, generators, replies):
@@ -207,7 +210,7 @@ class Session(OneTime):
                 if asks:
                     said = (f"at step {self._step}: {rounds.describe(ask)}" for ask in asks)
                     rounds.diverged({p: "at the end" if p in done else next(said) for p in self.here})
-                self.meter.book("Return", compute, speaker=generators[0])
+                self._book("Return", compute, speaker=generators[0])
                 return _gather(list(done.values())) if gather else list(done.values())
             replies = self.answer(generators, asks, compute)
 
@@ -220,7 +223,7 @@ class Session(OneTime):
         if isinstance(asks[0], Draw):
             before = self.meter.dealt_seconds
             replies = self._draw(asks[0].correlation)
-            self.meter.book("Draw", compute, waiting=self.meter.dealt_seconds - before, speaker=generators[0])
+            self._book("Draw", compute, waiting=self.meter.dealt_seconds - before, speaker=generators[0])
         else:
             replies = self._speak(asks, compute, generators[0])
         if self.transcript is not None:
@@ -261,6 +264,7 @@ class Session(OneTime):
             progress(k + 1, len(draws))
             if self.wire is not None:
                 self.wire.check()
+        self._last = time.perf_counter()
 
     def _speak(self, asks, compute, speaker):
         waiting = 0.0
@@ -277,17 +281,14 @@ class Session(OneTime):
                     for q in range(self.parties):
                         if q != party:
                             self.transcript.add(party, q, rounds.payload(ask, q))
-            start = time.perf_counter()
             replies = rounds.joined(asks, self.here)
-            waiting = self._felt(start, sent)
+            waiting = self._felt(sent)
         else:
             (me,), (ask,) = self.here, asks
-            start = time.perf_counter()
             received, sent, waiting = self._exchange(me, ask)
             replies = [rounds.answers(ask, me, received)]
-            compute = {me: compute[me] + time.perf_counter() - start - waiting}  # packing is work too
         self._step += 1
-        self.meter.book(rounds.word(asks[0]), compute, sent, waiting, speaker)
+        self._book(rounds.word(asks[0]), compute, sent, waiting, speaker)
         return [r if isinstance(a, rounds.Round) else r[0] for a, r in zip(asks, replies)]
 
     def _exchange(self, me, ask):
@@ -303,20 +304,35 @@ class Session(OneTime):
         where = f"{self.meter.path}: {rounds.describe(ask)}{drawn}"
         start = time.perf_counter()
         received = self.wire.exchange(self._step, Word[type(ask).__name__.upper()], where, out, expect)
+        seconds = time.perf_counter() - start
         sent = {me: {q: len(o.payload) + rounds.HEADER_BYTES for q, o in out.items()}}
-        self._felt(start, sent)
+        if self.wire.local:
+            self.meter.exchanges.append(seconds)
         self._drawn_since = []
-        return received, sent, time.perf_counter() - start
+        return received, sent, seconds + self._felt(sent)
 
-    def _felt(self, start, sent) -> float:
-        """Seconds waited for the link, if it is emulated, in a round that began at `start`."""
+    def _felt(self, sent) -> float:
+        """Seconds waited for the link, if it is emulated: what has come here would only now set out on its way."""
         if not self.emulate_link:
             return 0.0
         now = time.perf_counter()
-        hold(start + self.link.seconds(1, max(sum(to.values()) for to in sent.values())))
+        hold(now + self.link.seconds(1, max(sum(to.values()) for to in sent.values())))
         return time.perf_counter() - now
 
+    def _book(self, word, compute, sent=None, waiting: float = 0.0, speaker=None):
+        if self.wire is not None:
+            # All that this party did since its last word, what torch and Python did between two protocols included.
+            # A simulator does much of that once for all parties: there it is the protocols' own seconds.
+            now = time.perf_counter()
+            compute, self._last = {self.here[0]: now - self._last - waiting}, now
+        self.meter.book(word, compute, sent, waiting, speaker)
+
     # ---- the rest --------------------------------------------------------------------------------
+
+    @property
+    def exchange(self) -> float:
+        """Seconds of software in a round: as told, or the median of those that were exchanged on this machine."""
+        return self.meter.exchange if self._exchange_told is None else self._exchange_told
 
     def report(self) -> Report:
         """What has been said so far, as a snapshot."""
@@ -339,7 +355,7 @@ class Session(OneTime):
     # the other: between them lies the block, and nothing else that could be interrupted with the session left open.
 
     def __enter__(self):
-        outer, phase = _current.get(), self.meter.phase_of("online")
+        outer, phase, self._last = _current.get(), self.meter.phase_of("online"), time.perf_counter()
         phase.__enter__()
         try:
             _current.set(self)

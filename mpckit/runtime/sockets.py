@@ -65,6 +65,16 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(address).is_loopback for address in found)
 
 
+def is_near(sock: socket.socket) -> bool:
+    """Whether the other end is known to be on this machine."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return True  # a pair of sockets
+    try:
+        return is_loopback(sock.getpeername()[0])
+    except OSError:  # it has left already, and the first exchange will say so
+        return False
+
+
 def check_loopback(host: str):
     """Raise ValueError unless every address of `host` belongs to this machine alone."""
     if is_loopback(host):

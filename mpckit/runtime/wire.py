@@ -17,7 +17,7 @@ import numpy as np
 from .doors import Encryption, Listener, dial, listen
 from .frames import HEADER, SHAPES, Head, Word, unpack_abort
 from .peer import Peer, ready
-from .sockets import SILENCE, DivergenceError, Line, PeerError, ProtocolError, WireError, cut_off
+from .sockets import SILENCE, DivergenceError, Line, PeerError, ProtocolError, WireError, cut_off, is_near
 
 __all__ = [
     "HEADER", "DivergenceError", "Expected", "Outgoing", "PeerError", "ProtocolError", "TCPWire", "Wire", "WireError",
@@ -48,6 +48,7 @@ class Wire(ABC):
 
     party: int
     parties: int
+    local = False  # whether all of them are known to be on one machine
 
     @abstractmethod
     def exchange(
@@ -122,6 +123,7 @@ class TCPWire(Wire):
         self.party, self.parties, self.patience = party, parties, patience
         self.transcript: list[tuple[str, int, bytes, bytes]] | None = [] if record else None
         self._peers = {q: Peer(q, line, party) for q, line in sorted(lines.items())}
+        self.local = all(is_near(line.sock) for line in lines.values())
         self._at = _Position()
         self._ended: str | None = None
 

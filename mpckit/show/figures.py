@@ -93,7 +93,7 @@ def _alt_layers(report, lines, phase):
 
 
 def timeline(report: Report, link: Link | None = None) -> Picture:
-    """Seconds by layer on a link: compute, waiting for the link, and bytes on the link."""
+    """Seconds by layer on a link: compute, waiting for the link, bytes on it, and software of exchanges if known."""
     link = link or report.link
     lines = layers(report)
     names = [line.path for line in lines]
@@ -102,8 +102,12 @@ def timeline(report: Report, link: Link | None = None) -> Picture:
         "latency": [line.rounds * link.rtt / 2 for line in lines],
         "bytes": [line.sent / link.bandwidth for line in lines],
     }
+    looks = [*zip(COLOURS, ("", "/", "."))]
+    if report.exchange:
+        parts["software"] = [line.rounds * report.exchange for line in lines]
+        looks.append((COLOURS[4], "\\"))
     figure = go.Figure()
-    for colour, pattern, (name, seconds) in zip(COLOURS, ("", "/", "."), parts.items()):
+    for (colour, pattern), (name, seconds) in zip(looks, parts.items()):
         figure.add_bar(
             x=[s * 1e3 for s in seconds], y=names, orientation="h", name=name,
             marker=dict(color=colour, pattern_shape=pattern),
@@ -121,12 +125,14 @@ RATES = {"10 Mbit/s": 1e7, "100 Mbit/s": 1e8, "1 Gbit/s": 1e9}
 def what_if(report: Report, compute: float | None = None) -> Picture:
     """Seconds of one run over the link's round-trip time, for three bandwidths; LAN and WAN are marked.
 
-    `compute`: seconds to add for arithmetic (default: as measured; 0 shows the network alone, the same everywhere).
+    `compute`: seconds to add to those of the network (default: arithmetic, and software of exchanges, as measured;
+    0 shows the network alone, the same everywhere).
     """
+    exchange = report.exchange if compute is None else 0.0
     compute = report.compute() if compute is None else compute
 
     def seconds(link):
-        return link.seconds(report.rounds(), report.sent(), compute)
+        return link.seconds(report.rounds(), report.sent(), compute, exchange)
 
     rtts = [10 ** (k / 8 - 4) for k in range(25)]  # 0.1 ms to 100 ms
     figure = go.Figure()

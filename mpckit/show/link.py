@@ -10,13 +10,18 @@ from .display import CONFIG, Picture
 from .theme import COLOURS, GREY, restyle, style
 
 PRESETS = {link.name: link for link in (LAN, WAN, MOBILE)}
-PARTS = {"compute": "", "latency": "/", "bytes": "."}
+PARTS = {  # with bar patterns: colour alone tells nothing apart
+    "compute": (COLOURS[0], ""),
+    "software": (COLOURS[4], "\\"),
+    "latency": (COLOURS[1], "/"),
+    "bytes": (COLOURS[2], "."),
+}
 
 
-def parts(offer: Offer, link: Link, compute: float) -> dict[str, float]:
-    """Seconds of one online phase on `link`, by cause."""
+def parts(offer: Offer, link: Link, compute: float, exchange: float) -> dict[str, float]:
+    """Seconds of one online phase on `link`, by cause; `exchange`: software of a round."""
     latency, drain = link.seconds(offer.rounds, 0), link.seconds(0, offer.sent)
-    return {"compute": compute, "latency": latency, "bytes": drain}
+    return {"compute": compute, "software": offer.rounds * exchange, "latency": latency, "bytes": drain}
 
 
 class Dials:
@@ -58,8 +63,11 @@ class Dials:
 class LinkSliders(Dials):
     """Sliders, presets and bars; `put` adds a suite, or measured seconds of one. It shows itself as a cell's last line.
 
-    A plan knows no seconds of arithmetic: until a run is measured its bars are those of the network alone.
+    A plan knows no seconds of arithmetic or software: until a run is measured its bars are those of the network alone.
+    `exchange` is the software of a round in seconds, as measured by the latest run: the machine's, so for every suite.
     """
+
+    exchange = 0.0
 
     def __init__(self, *reports: Report):
         super().__init__()
@@ -74,6 +82,7 @@ class LinkSliders(Dials):
 
     def put(self, report: Report, compute: float | None = None, measured: float | None = None):
         """Show `report`, and what it was chosen from, by suite; `compute` and `measured` are its seconds here."""
+        self.exchange = report.exchange or self.exchange
         for offer in report.offers:
             if offer.suite != report.suite:
                 self._known.setdefault(offer.suite, (offer, 0.0, None))
@@ -82,12 +91,13 @@ class LinkSliders(Dials):
     def predicted(self) -> dict[str, float]:
         """Suite → seconds of one online phase on the link that is set."""
         return {
-            suite: sum(parts(offer, self.link, compute).values()) for suite, (offer, compute, _) in self._known.items()
+            suite: sum(parts(offer, self.link, compute, self.exchange).values())
+            for suite, (offer, compute, _) in self._known.items()
         }
 
     def draw(self):
         """Redraw for the link that is set."""
-        _fill(self.figure, [(suite, self.link, *known) for suite, known in self._known.items()])
+        self._fill(self.figure, [(suite, self.link, *known) for suite, known in self._known.items()])
         with self.figure.batch_update():
             self.figure.layout.height = 150 + 46 * max(1, len(self._known))
         self.words.value = f"<span role='status'>{self.text()}</span>"
@@ -97,8 +107,10 @@ class LinkSliders(Dials):
         link, said = self.link, []
         for suite, (offer, _, measured) in self._known.items():
             text = f"suite {suite}: {duration(self.predicted()[suite])} predicted"
-            text += f", {duration(measured)} measured here (loopback)" if measured else ""
+            text += f", {duration(measured)} measured here" if measured else ""
             said.append(f"{text}; {offer.rounds} rounds, {size(offer.sent)} sent by a party")
+        if self.exchange:
+            said.append(f"software of an exchange: {duration(self.exchange)} a round, measured here")
         return f"{link.rtt * 1e3:.3g} ms and {link.bandwidth * 8e-6:.4g} Mbit/s. " + " · ".join(said)
 
     def still(self) -> Picture:
@@ -106,12 +118,21 @@ class LinkSliders(Dials):
         figure, rows = _panel(), []
         for suite, known in self._known.items():
             rows += [(f"{suite} on {name}", link, *known) for name, link in PRESETS.items()]
-        _fill(figure, rows)
+        self._fill(figure, rows)
         figure.update_layout(height=150 + 30 * len(rows))
         said = ", ".join(
-            f"{name} {duration(sum(parts(offer, link, compute).values()))}" for name, link, offer, compute, _ in rows
+            f"{name} {duration(sum(parts(offer, link, compute, self.exchange).values()))}"
+            for name, link, offer, compute, _ in rows
         )
-        return Picture(figure, f"Stacked bars: seconds of one run, by suite and link: {said}.")
+        software = f"; software of an exchange {duration(self.exchange)} a round" if self.exchange else ""
+        return Picture(figure, f"Stacked bars: seconds of one run, by suite and link: {said}{software}.")
+
+    def _fill(self, figure, rows):
+        names = [row[0] for row in rows]
+        seconds = [parts(offer, link, compute, self.exchange) for _, link, offer, compute, _ in rows]
+        new = [(trace, {"x": [s[kind] for s in seconds], "y": names}) for trace, kind in zip(figure.data, PARTS)]
+        known = [(measured, name) for name, *_, measured in rows if measured]
+        restyle(figure, [*new, (figure.data[-1], {"x": [m for m, _ in known], "y": [n for _, n in known]})])
 
     def _repr_mimebundle_(self, **kwargs):
         return bundle_of(self.box, self.still())
@@ -135,7 +156,7 @@ def bundle_of(widget: widgets.Widget, still: Picture) -> dict:
 
 def _panel() -> go.Figure:
     figure = go.Figure()
-    for colour, (kind, pattern) in zip(COLOURS, PARTS.items()):
+    for kind, (colour, pattern) in PARTS.items():
         figure.add_bar(
             orientation="h", name=kind, marker=dict(color=colour, pattern_shape=pattern),
             hovertemplate="%{y}: " + kind + " %{x:.3s}s<extra></extra>",
@@ -150,11 +171,3 @@ def _panel() -> go.Figure:
     )
     figure.update_yaxes(autorange="reversed", gridcolor="rgba(0,0,0,0)", type="category")
     return figure
-
-
-def _fill(figure, rows):
-    names = [row[0] for row in rows]
-    seconds = [parts(offer, link, compute) for _, link, offer, compute, _ in rows]
-    new = [(trace, {"x": [s[kind] for s in seconds], "y": names}) for trace, kind in zip(figure.data, PARTS)]
-    known = [(measured, name) for name, *_, measured in rows if measured]
-    restyle(figure, [*new, (figure.data[-1], {"x": [m for m, _ in known], "y": [n for _, n in known]})])

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import ipywidgets as widgets
 import plotly.graph_objects as go
@@ -80,7 +81,8 @@ class Live:
     def _finish(self):
         compute, elapsed = self._online
         if self.watch.planned is not None:
-            self.sliders.put(self.watch.planned, self.watch.compute - compute, self.watch.elapsed - elapsed)
+            measured = replace(self.watch.planned, exchange=self.watch.exchange)
+            self.sliders.put(measured, self.watch.compute - compute, self.watch.elapsed - elapsed)
             self.sliders.draw()
         if self._handle is not None:
             self._handle.update(self._repr_mimebundle_(), raw=True)

@@ -51,6 +51,7 @@ class Watch:
         self.status, self.fraction, self.left = "waiting for the parties", 0.0, None
         self.planned: Report | None = None
         self.dropped: dict[int, int] = {}
+        self.exchange = 0.0  # seconds of software in a round of the latest run: of the party that waited least
         self._start = self._run_start = None
         self._exchanges: dict[int, list[dict]] = {}  # step → events of this run's parties so far
         self._done, self._ended, self._here = [0, 0], set(), ""
@@ -129,6 +130,8 @@ class Watch:
                 layer.wire += (each["waiting"] - late) / self.parties
 
     def _end(self, event, now):
+        told = event.get("exchange", 0.0)
+        self.exchange = min(told, self.exchange) if self._ended else told
         self._ended.add(event["party"])
         self.fraction, self.left, self.running = 1.0, None, len(self._ended) < self.parties
         self.status = f"done: {self.rounds} rounds online, {size(max(self.by_party.values()))} sent by a party"

@@ -1,5 +1,7 @@
 """`team.run`: one program on all parties, planned on shapes, with its dealer, its bill and its events."""
 
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -29,6 +31,23 @@ def test_two_secrets_are_multiplied(team, capsys):
     assert all(other.is_meta for other in others)
     assert report.rounds() == mk.plan(product, x, y, parties=team.parties).report.rounds()
     assert not report.unplanned and report.wall["total"] > report.wall["online"] > 0 and report.link == mk.WAN
+
+
+def test_seconds_on_the_bill_are_all_that_a_party_spends(team):
+    """What it does between protocols is compute, too; and a party's exchanges have their software's price."""
+
+    def program(x):
+        secret = mk.secret(x, owner=0)
+        if not x.is_meta or mk.Session.current().wire is not None:
+            time.sleep(0.05)  # stands for what torch and Python do between two protocols
+        return (secret * secret).reveal()
+
+    _, report = team.run(program, only(0, torch.ones(3)))
+    assert 0.05 <= report.compute() < report.wall["online"] + 0.05
+    assert 0 < report.exchange < 0.05
+    assert report.seconds() == pytest.approx(
+        mk.WAN.seconds(report.rounds(), report.sent(), report.compute()) + report.rounds() * report.exchange
+    )
 
 
 def test_the_bill_is_that_of_the_simulator(team):

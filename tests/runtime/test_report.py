@@ -69,6 +69,20 @@ def test_a_report_is_timed_on_its_link_or_another():
     )
 
 
+def test_software_of_exchanges_is_time_of_every_round():
+    """0.5 ms a round, on any link, in seconds, in the table and in the bars, and said below it."""
+    pure = session_with_layers(insecure_seed=1).report()
+    report = replace(pure, exchange=0.5e-3)
+    for link in (LAN, WAN, CROWD):
+        assert report.seconds(link) == pytest.approx(pure.seconds(link) + 5 * 0.5e-3)
+    note = "software of an exchange: 500 µs a round, measured here"
+    assert note in str(report) and note in report._repr_html_() and "software" not in str(pure) + pure._repr_html_()
+    assert re.search(r"aria-label='compute .*?, software 2.5 ms, latency .*?, bytes .*?'", report._repr_html_())
+    assert Report.from_json(report.to_json()) == report
+    told = session_with_layers(insecure_seed=1, exchange=0.5e-3).report()
+    assert told.exchange == 0.5e-3 and pure.exchange == 0.0, "a simulator has none unless told"
+
+
 # ---- the ledger ----------------------------------------------------------------------------------
 
 

@@ -70,6 +70,7 @@ def test_it_ends_at_the_bill():
     assert 0 < sum(wire.x) + sum(waiting.x) <= sum(report.total().waiting for report in reports)
     assert panel.watch.runs == 2 and panel.bar.value == 1.0 and "done: " in panel.status.value
     assert "measured here" in panel.sliders.text()
+    assert panel.sliders.exchange == reports[-1].exchange > 0, "the bill and the figure tell one number"
 
 
 # How far it is
@@ -177,7 +178,7 @@ def test_sliders_and_presets_set_the_link(bill):
     for name, link in (("WAN", mk.WAN), ("4G", mk.MOBILE), ("LAN", mk.LAN)):
         sliders.preset.value = name
         assert sliders.predicted() == pytest.approx({"bits": bill.seconds(link)})
-        assert sum(trace.x[0] for trace in sliders.figure.data[:3]) == pytest.approx(bill.seconds(link))
+        assert sum(trace.x[0] for trace in sliders.figure.data[:-1]) == pytest.approx(bill.seconds(link))
     before = sliders.predicted()["bits"]
     sliders.rtt.value = 200.0
     assert sliders.predicted()["bits"] == pytest.approx(before + bill.rounds() * (0.2 - mk.LAN.rtt) / 2)
@@ -209,6 +210,35 @@ def test_a_plan_alone_predicts_the_network_and_a_run_adds_its_seconds(bill):
     sliders.draw()
     assert sliders.predicted()["bits"] == pytest.approx(2 + mk.LAN.seconds(bill.rounds(), bill.sent()))
     assert list(sliders.figure.data[-1].x) == [5.0]
+
+
+def test_software_of_exchanges_is_counted_once_it_is_measured(bill):
+    """0.1 ms a round: of the machine, so also for the suite that did not run."""
+    from dataclasses import replace
+
+    other = replace(bill, suite="other")
+    sliders = link_sliders(other, bill)
+    pure = sliders.predicted()
+    assert "software" not in sliders.text() + sliders.still().alt
+    sliders.put(replace(bill, exchange=1e-4), bill.compute())
+    sliders.draw()
+    for suite, seconds in sliders.predicted().items():
+        assert seconds == pytest.approx(pure[suite] + bill.rounds() * 1e-4)
+    for text in (sliders.text(), sliders.words.value, sliders.still().alt):
+        assert "software of an exchange" in text and "100 µs a round" in text
+    software = next(trace for trace in sliders.figure.data if trace.name == "software")
+    assert list(software.x) == [bill.rounds() * 1e-4] * 2
+
+
+def test_the_dashboard_takes_the_software_of_the_party_that_waited_least():
+    team = Events(2)
+    panel = live(team)
+    for exchange, expected in (((3e-4, 1e-4), 1e-4), ((2e-4, 4e-4), 2e-4)):
+        team.tell(phase="plan", report=mk.plan(work, torch.ones(2, 8), torch.ones(8, 3)).report)
+        for party in (0, 1):
+            team.say(party)
+            team.tell(phase="end", party=party, seconds=1.0, exchange=exchange[party])
+        assert panel.sliders.exchange == expected
 
 
 def test_everything_fits_light_and_dark_pages(bill):
