@@ -1,8 +1,8 @@
 """Kernels: integer work on tensors, defined once in plain torch and made fast per device.
 
 `@kernel` turns a reference body into a function that picks the body of its first tensor's device. A fast body lives
-in the module named after its device (here `cpu` and `meta`), loaded at the first call on that device, and equals
-the reference bit for bit (`tests/kernels` finds every kernel by itself and checks). Without a body for a
+in the module named after its device (here `cpu`, `cuda` and `meta`), loaded at the first call on that device, and
+equals the reference bit for bit (`tests/kernels` finds every kernel by itself and checks). Without a body for a
 device the reference runs, on meta tensors too.
 """
 

@@ -1,0 +1,78 @@
+"""How a kernel in `*.cu` is run: CuPy compiles them at first use (NVRTC, no compiler needed) and starts them on torch's
+current stream, on the tensors' own memory. CuPy is imported here, at the first launch, and nowhere else.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import ggm
+from ..reference import _BOX, DIGIT, _doubled, _round_keys
+
+FILES = ("base", "aes", "trees", "words", "products")  # in the order in which they need each other
+OPTIONS = ("-std=c++17",)
+BLOCK = 256  # threads
+BLOCKS = 16  # of them for each multiprocessor, at most: what a block does once, filling its table, is then little
+MOST_BELOW = 12  # levels under a node that one thread spells out
+
+runner = None  # the tests put one here that runs the same sources on the host
+
+
+@functools.cache
+def source() -> str:
+    """All of the device code, as one text: the constants, which are the reference's, and the files."""
+    table = (_doubled(_BOX) | _words(_BOX, 8) | _words(_BOX, 16) | _words(_doubled(_BOX) ^ _BOX, 24)).tolist()
+    keys = np.concatenate(_round_keys(np.frombuffer(ggm.KEY, np.uint8))).view("<u4").tolist()
+    names = {
+        "TABLE_VALUES": _listed(table), "ROUND_KEY_VALUES": _listed(keys), "CHILD": ggm.CHILD, "LEAF": ggm.LEAF,
+        "VALUE": ggm.VALUE, "LEAF_BITS": ggm.LEAF_BITS, "DIGIT": DIGIT, "MOST_BELOW": MOST_BELOW,
+    }  # fmt: skip
+    head = "".join(f"#define {name} {value}\n" for name, value in names.items())
+    return head + "".join(Path(__file__).with_name(f"{name}.cu").read_text(encoding="utf-8") for name in FILES)
+
+
+def _words(octets, up):
+    return octets.astype(np.uint32) << up
+
+
+def _listed(words):
+    return "{" + ",".join(f"{word:#x}u" for word in words) + "}"
+
+
+def launch(name: str, threads: int, *args) -> None:
+    """Run kernel `name` with about `threads` threads on contiguous tensors and integers, in the order of the source.
+
+    All tensors are on one device. Raises ImportError without CuPy, saying how to get it.
+    """
+    if threads:
+        device = next(a.device for a in args if isinstance(a, torch.Tensor))
+        values = [a.data_ptr() if isinstance(a, torch.Tensor) else int(a) for a in args]
+        (runner or _on_card)(device, name, -(-threads // BLOCK), values)
+
+
+def _on_card(device, name, blocks, values):
+    cupy = load_cupy()
+    with cupy.cuda.Device(device.index):
+        most = BLOCKS * torch.cuda.get_device_properties(device).multi_processor_count
+        with cupy.cuda.Stream.from_external(torch.cuda.current_stream(device)):
+            function = _module(device.index).get_function(name)
+            function((min(blocks, most),), (BLOCK,), tuple(map(np.int64, values)))
+
+
+@functools.cache
+def _module(index):
+    return load_cupy().RawModule(code=source(), options=OPTIONS)
+
+
+def load_cupy():
+    """The module `cupy`. ImportError where it is missing, or cannot find its libraries."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError(
+            f"tensors on a GPU need CuPy, which runs the kernels there ({error}): pip install 'mpckit[cuda]', or take "
+            "device='cpu'"
+        ) from error
+    return cupy
