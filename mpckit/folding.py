@@ -3,6 +3,8 @@
 With known statistics a batch norm is a factor and a summand for each channel. `private` shares them as such, which
 leaves one product of secrets per layer, an opening of the whole activation and a truncation. What precedes the norm is
 mostly a convolution, linear too: the owner multiplies its filters by the factors, and parties never see a norm.
+The price is paid in precision: filters that a factor has made smaller lose more to the ring's unit. With ResNet-20,
+whose logits are about 5, the worst error of 40 pictures is 0.004 instead of 0.002.
 """
 
 import copy

@@ -102,6 +102,19 @@ def test_narrow_ones_agree_with_plaintext(block, depths, suite, pool):
     torch.testing.assert_close(got, want, atol=0.01, rtol=1e-3)
 
 
+@pytest.mark.skipif("MPCKIT_LARGE" not in os.environ, reason="MPCKIT_LARGE is not set: a minute, 3 GB of memory")
+@pytest.mark.parametrize("suite", ["bits", "fss"])
+@pytest.mark.parametrize("build", [resnet18, resnet50])
+def test_full_size_agrees_with_plaintext(build, suite):
+    """Random weights of the real shape, at 224×224."""
+    model, x = lively(build()), pictures(1, 224)
+    with torch.no_grad():
+        want = model(x)
+    got, _ = encrypted(mk.fold(model), x, suite=suite)
+    assert got.argmax() == want.argmax()
+    assert (got - want).abs().max() < 0.01 * want.abs().max()
+
+
 def test_the_choice_of_a_pool_is_visible_in_the_bill():
     """An average needs no comparison: a row of another name, and a cheaper one."""
     bills = {}
