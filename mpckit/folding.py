@@ -13,7 +13,25 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import fusion
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+from .tensor import SecretError, SecretTensor
+
+AXES = {nn.Linear: 2, nn.Conv1d: 3, nn.Conv2d: 4}  # of a layer's output, where its second one is that of the channels
+
+
+class Gone(nn.Module):
+    """Where a norm was that is now part of `layer`: passes on what came, if its channels are where they should be."""
+
+    def __init__(self, layer: str, axes: int):
+        super().__init__()
+        self.layer, self.axes = layer, axes
+
+    def forward(self, x):
+        if x.dim() != self.axes:
+            raise ValueError(
+                f"the norm after {self.layer} was folded for batches with {self.axes} axes, but the output there is "
+                f"{list(x.shape)}, whose second axis are no channels of {self.layer}: leave out fold for this model"
+            )
+        return x
 
 
 class _Layers(fx.Tracer):
@@ -26,11 +44,14 @@ class _Layers(fx.Tracer):
 def fold(model: nn.Module) -> nn.Module:
     """A copy of `model` (in evaluation mode) that computes the same with its batch norms folded away.
 
-    A norm with running statistics goes into the convolution or linear layer whose output nobody but that norm reads; an
-    `nn.Identity` takes its place, so that `forward` and the names of layers stay. Norms elsewhere stay as they are.
+    A norm with running statistics goes into the convolution or linear layer whose output nobody but that norm reads; a
+    `Gone` takes its place, so that `forward` and the names of layers stay. Norms elsewhere stay as they are.
     Works on meta tensors too: all parties fold, as all of them call `private`. Raises ValueError for a model in
-    training mode, where a norm depends on the batch, and for one whose forward torch.fx cannot trace.
+    training mode, where a norm depends on the batch, and for one whose forward torch.fx cannot trace; SecretError for a
+    private one.
     """
+    if any(isinstance(p, SecretTensor) for p in model.parameters()):
+        raise SecretError("this model is private already: its owner folds it before, private(fold(model), owner)")
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m is not model]
     if any(m.training for m in norms):
         raise ValueError("a batch norm in training mode depends on its batch: fold(model.eval())")
@@ -52,19 +73,17 @@ def fold(model: nn.Module) -> nn.Module:
                 continue
             layer, norm = model.get_submodule(before.target), model.get_submodule(step.target)
             once = calls.count(before.target) == 1 and calls.count(step.target) == 1
-            if once and norm.running_var is not None and not _is_tied(model, layer):
-                if (folded := _folded(layer, norm)) is not None:
-                    model.set_submodule(before.target, folded)
-                    model.set_submodule(step.target, nn.Identity())
+            if once and _fits(layer, norm) and not _is_tied(model, layer):
+                fuse = fusion.fuse_linear_bn_eval if type(layer) is nn.Linear else fusion.fuse_conv_bn_eval
+                model.set_submodule(before.target, fuse(layer, norm))
+                model.set_submodule(step.target, Gone(before.target, AXES[type(layer)]))
     return model
 
 
-def _folded(layer: nn.Module, norm: _BatchNorm) -> nn.Module | None:
-    if type(layer) in CONVOLUTIONS:
-        return fusion.fuse_conv_bn_eval(layer, norm)
-    if type(layer) is nn.Linear:
-        return fusion.fuse_linear_bn_eval(layer, norm)
-    return None
+def _fits(layer: nn.Module, norm: _BatchNorm) -> bool:
+    """Is the norm, with known statistics, a factor and a summand for each of this layer's channels?"""
+    channels = layer.out_features if type(layer) is nn.Linear else getattr(layer, "out_channels", None)
+    return type(layer) in AXES and norm.running_var is not None and norm.num_features == channels
 
 
 def _is_tied(model: nn.Module, layer: nn.Module) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import mpckit as mk
+from mpckit.folding import Gone
 
 
 class Block(nn.Module):
@@ -50,7 +51,7 @@ def test_the_example():
 
 def test_only_what_nobody_else_reads_is_folded():
     folded = mk.fold(Block().eval())
-    gone = [n for n, m in folded.named_modules() if isinstance(m, nn.Identity)]
+    gone = [n for n, m in folded.named_modules() if isinstance(m, Gone)]
     assert gone == ["norm", "flat_norm"]
     assert folded.conv.bias is not None and type(folded) is Block
 
@@ -74,7 +75,7 @@ def test_one_dimension_too_and_shapes_alone():
     x = torch.randn(1, 2, 9)
     torch.testing.assert_close(mk.fold(model)(x), model(x))
     hollow = mk.fold(copy.deepcopy(model).to("meta"))
-    assert isinstance(hollow[1], nn.Identity) and hollow[0].bias.is_meta
+    assert isinstance(hollow[1], Gone) and hollow[0].bias.is_meta
 
 
 def test_what_cannot_be_folded_stays():
@@ -87,6 +88,23 @@ def test_what_cannot_be_folded_stays():
         assert [type(m) for m in mk.fold(model)] == [type(m) for m in model]
     assert type(mk.fold(nn.BatchNorm2d(2).eval())) is nn.BatchNorm2d
     assert type(mk.fold(nn.ReLU())) is nn.ReLU
+
+
+def test_channels_on_another_axis_are_never_mixed_up():
+    """[n, length, channels]: a norm over the length, which may be as long as there are channels."""
+    longer = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(3)).eval()
+    assert type(mk.fold(longer)[1]) is nn.BatchNorm1d
+    equal = mk.fold(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).eval())
+    assert equal(torch.zeros(5, 2)).shape == (5, 3)
+    with pytest.raises(ValueError, match=r"folded for batches with 2 axes, .* \[5, 3, 3\].*leave out fold"):
+        equal(torch.zeros(5, 3, 2))
+
+
+def test_a_private_model_is_refused():
+    with mk.simulate():
+        secret_model = mk.private(nn.Sequential(nn.Conv1d(1, 1, 1), nn.BatchNorm1d(1)).eval(), owner=1)
+        with pytest.raises(mk.SecretError, match=r"its owner folds it before, private\(fold\(model\), owner\)"):
+            mk.fold(secret_model)
 
 
 def test_training_mode_is_refused():

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+import mpckit as mk
 from mpckit.zoo import vit_b16
 from mpckit.zoo.vision import CheckpointError
 
@@ -30,6 +31,15 @@ def test_the_example(small, tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(model(X), small(X).logits)
     assert not model.training
+
+
+@pytest.mark.parametrize("suite", ["bits", "fss"])
+def test_encrypted(small, suite, tmp_path):
+    small.save_pretrained(tmp_path)
+    model = vit_b16(tmp_path)
+    with torch.no_grad(), mk.simulate(suite=suite):
+        got = mk.private(model, owner=1)(mk.secret(X, owner=0)).reveal()
+        torch.testing.assert_close(got, model(X), atol=2e-3, rtol=0)
 
 
 def test_it_has_the_published_size():
