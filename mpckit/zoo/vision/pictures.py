@@ -2,12 +2,16 @@
 
 import json
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..data import checked
+
+PHOTOGRAPHS = ("chelsea", "coffee", "horse")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue
 
 
@@ -46,10 +50,9 @@ def picture(source, prepare: Preparation = IMAGENET) -> Tensor:
     grey). Raises FileNotFoundError, PictureError for what is no picture, is damaged, has more than 8 bits a channel or
     is narrower than it may be, ModuleNotFoundError without Pillow.
     """
-    try:
-        from PIL import Image, ImageOps
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("pictures from disk need Pillow: pip install 'mpckit[images]'", name="PIL") from error
+    Image = _pillow()
+    from PIL import ImageOps
+
     name = source if isinstance(source, (str, Path)) else type(source).__name__
     try:
         image = source if isinstance(source, Image.Image) else Image.open(source)
@@ -73,14 +76,30 @@ def picture(source, prepare: Preparation = IMAGENET) -> Tensor:
     return ((values.float() / 255 - mean) / std).unsqueeze(0)
 
 
+def _pillow():
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("pictures from disk need Pillow: pip install 'mpckit[images]'", name="PIL") from error
+    return Image
+
+
 def _opaque(image):
     """On white, if parts of it are transparent."""
     if not image.has_transparency_data:
         return image
-    from PIL import Image
-
-    image = image.convert("RGBA")
+    Image, image = _pillow(), image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def photograph(name: str = "chelsea"):
+    """A shipped picture as a PIL.Image, for `picture` and for the eye: a cat "chelsea", a cup "coffee", a "horse".
+
+    Raises KeyError for another name, ChecksumError when the file is damaged, ModuleNotFoundError without Pillow.
+    """
+    if name not in PHOTOGRAPHS:
+        raise KeyError(f"no photograph {name!r}; there are: {', '.join(PHOTOGRAPHS)}")
+    return _pillow().open(BytesIO(checked(f"{name}.png")))
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
