@@ -109,7 +109,7 @@ def main(argv=None) -> int:
         "cases",
         nargs="*",
         metavar="[BENCH] [NAME …]",
-        help="costs (default), fss, engines, events, accuracy or agreement; and which of its cases (default: all)",
+        help="costs (default), fss, engines, events, accuracy, agreement or speech; and which of its cases (all)",
     )
     bench.add_argument("--parties", type=int)
     bench.add_argument("--link", type=link, help="lan, wan, or RTT_MS,MBIT_PER_S")

@@ -5,6 +5,7 @@
     agreement   how often a model answers under the protocol as it does in plaintext
     engines     an inference on real engines: what takes the time, and whether the prediction holds
     events      what it costs that the notebook hears every word
+    speech      whether secure transcription keeps up with the speaker
     fss         keys per second and core
 
 A bench is a module with `main(names, options)`, which prints and returns the exit status, and `TAKES`, the options that
@@ -17,7 +18,7 @@ from . import models  # noqa: F401  (adds its cases)
 from .cases import CASES
 from .options import Options
 
-BENCHES = ("costs", "fss", "engines", "events", "accuracy", "agreement")
+BENCHES = ("costs", "fss", "engines", "events", "accuracy", "agreement", "speech")
 
 __all__ = ["BENCHES", "CASES", "Options", "main"]
 

@@ -4,9 +4,10 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor, nn, stack
 
 from ..zoo import cifar10, digits, lenet, resnet20
+from ..zoo.speech import Keyword, Letters, keyword, letters, spell, spoken_digits, spoken_strings
 
 Batch = tuple[Tensor, list]
 
@@ -69,7 +70,19 @@ def _cifar10(n):
     return batches(data.images, data.labels, 20)
 
 
+def _clips(n):
+    data = spoken_digits(min(n or 300, 300))
+    return batches(stack([Keyword.features(audio) for audio, _ in data]), data.digits, 100)
+
+
+def _strings(n):
+    for audio, text in spoken_strings(n or 100):
+        yield Letters.features(audio)[None], [text]
+
+
 CASES = [
     Case("lenet", lambda: lenet(pretrained=True), _digits, least=0.995),
     Case("resnet20", lambda: resnet20(pretrained=True), _cifar10, least=0.99),
+    Case("keyword", lambda: keyword(pretrained=True), _clips, least=0.99, within=0.005),
+    Case("letters", lambda: letters(pretrained=True), _strings, least=0.98, answer=lambda out: [spell(s) for s in out]),
 ]

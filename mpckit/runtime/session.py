@@ -341,6 +341,14 @@ class Session(OneTime):
     def scope(self, name: str):
         return self.meter.scope(name)
 
+    def tell(self, **event):
+        """Tell whoever listens, the notebook of a team say, before the program ends: `phase` and what JSON can say.
+
+        For how far a program is, and for results revealed to a party here; what is told is no secret any more.
+        """
+        for listener in self.meter.listeners:
+            listener(event)
+
     @staticmethod
     def current() -> "Session":
         """The session of the innermost `with session:`."""

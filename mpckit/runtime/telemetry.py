@@ -2,7 +2,8 @@
 
 A party must not slow down because somebody looks at its progress: `send` puts an event into a bounded buffer and
 returns, and a thread of its own sends what is there. An event that does not fit is dropped and counted, and the count
-travels with the next one. Events say shapes, counts and times; shares and data have no business here.
+travels with the next one. Events say shapes, counts and times, and what a program tells of its results
+(`Session.tell`); shares and other data have no business here.
 """
 
 import contextvars

@@ -4,6 +4,18 @@ Larger models are definitions that load the checkpoint you have: `resnet18(check
 """
 
 from .data import digits
+from .speech import (
+    AudioError,
+    keyword,
+    letters,
+    load_audio,
+    spell,
+    spoken_digits,
+    spoken_strings,
+    stream,
+    transcribe,
+    wav2letter,
+)
 from .vision import (
     CIFAR,
     CIFAR10,
@@ -22,6 +34,7 @@ from .vision import (
 )
 
 __all__ = [
+    "AudioError",
     "CIFAR",
     "CIFAR10",
     "DIGIT",
@@ -29,12 +42,21 @@ __all__ = [
     "cifar10",
     "class_names",
     "digits",
+    "keyword",
     "lenet",
+    "letters",
+    "load_audio",
     "photograph",
     "picture",
     "resnet18",
     "resnet20",
     "resnet50",
+    "spell",
+    "spoken_digits",
+    "spoken_strings",
+    "stream",
     "top5",
+    "transcribe",
     "vit_b16",
+    "wav2letter",
 ]

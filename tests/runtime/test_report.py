@@ -364,3 +364,10 @@ def test_sizes(count, text):
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_program_tells_what_it_has_revealed():
+    heard, session = [], Session(2)
+    session.meter.listeners.append(heard.append)
+    session.tell(phase="said", text="one")
+    assert heard == [{"phase": "said", "text": "one"}] and session.meter.step == 0
