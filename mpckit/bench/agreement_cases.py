@@ -82,6 +82,7 @@ def _strings(n):
 
 CASES = [
     Case("lenet", lambda: lenet(pretrained=True), _digits, least=0.995),
+    Case("lenet_average", lambda: lenet(pretrained=True, pool="average"), _digits, least=0.995),
     Case("resnet20", lambda: resnet20(pretrained=True), _cifar10, least=0.99),
     Case("keyword", lambda: keyword(pretrained=True), _clips, least=0.99, within=0.005),
     Case("letters", lambda: letters(pretrained=True), _strings, least=0.98, answer=lambda out: [spell(s) for s in out]),

@@ -98,7 +98,7 @@ def test_missing_samples_are_skipped_aloud_and_fail_who_asked_for_them(capsys):
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (["lent"], Options(), "no case lent; there are: lenet, resnet20"),
+        (["lent"], Options(), "no case lent; there are: lenet, lenet_average, resnet20"),
         (["lenet"], Options(samples=0), "--samples 0: at least one is needed"),
         (["lenet"], Options(repeat=2), "`bench agreement` takes no --repeat"),
     ],
