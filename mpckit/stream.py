@@ -27,11 +27,14 @@ def fresh_seed() -> bytes:
 
 
 class Stream:
-    """AES-128-CTR keystream under a key derived from (seed, label); reading moves on, so no word is given out twice."""
+    """AES-128-CTR keystream under a key derived from (seed, label); reading moves on, so no word is given out twice.
 
-    def __init__(self, seed: bytes, label: str):
+    Words are made on `device`, the same on every one.
+    """
+
+    def __init__(self, seed: bytes, label: str, device="cpu"):
         key = hashlib.blake2b(label.encode(), key=seed, digest_size=16, person=b"mpckit stream").digest()
-        self.key, self.block, self.label = torch.frombuffer(bytearray(key), dtype=torch.uint8), 0, label
+        self.key, self.block, self.label = torch.frombuffer(bytearray(key), dtype=torch.uint8).to(device), 0, label
 
     def words(self, shape) -> torch.Tensor:
         """Uniform int64 words."""

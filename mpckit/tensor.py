@@ -251,7 +251,7 @@ def reveal(x: SecretTensor, to: int | None = None) -> torch.Tensor:
 
 def constant_shares(public: torch.Tensor, session: Session) -> Shared:
     """Party 0 holds the value, the others zero."""
-    public = finite(public.to("meta") if session.meta else public, session)
+    public = finite(public.to(session.device), session)
     if public.dtype == torch.bool:
         return Shared(tuple(BShare(public if p == 0 else torch.zeros_like(public), p) for p in session.here))
     ring = session.ring.at(session.ring.frac if public.is_floating_point() else 0)

@@ -46,12 +46,12 @@ class Correction(NamedTuple):
 class _Deal:
     """What `Correlation.deal` calls; `serial` names the streams, so that pieces are never expanded twice."""
 
-    def __init__(self, seeds: dict[int, bytes], parties: int, serial: int | str):
-        self.seeds, self.parties = seeds, parties
+    def __init__(self, seeds: dict[int, bytes], parties: int, serial: int | str, device="cpu"):
+        self.seeds, self.parties, self.device = seeds, parties, device
         self.streams = {p: self._stream(p, f"draw/{serial}") for p in seeds}
 
     def _stream(self, party, label):
-        return Stream(self.seeds[party], label)
+        return Stream(self.seeds[party], label, self.device)
 
     def mask(self, shape):
         return self._uniform("words", shape, False)
@@ -88,8 +88,8 @@ class _Deal:
 class Dealing(_Deal):
     """The dealer's reading: all seeds, real values; collects what travels."""
 
-    def __init__(self, seeds, serial):
-        super().__init__(seeds, len(seeds), serial)
+    def __init__(self, seeds, serial, device="cpu"):
+        super().__init__(seeds, len(seeds), serial, device)
         self.corrections: list[Correction] = []
 
     def share(self, value):
@@ -137,8 +137,8 @@ class Expanding(_Deal):
     `read(n)` gives the next n bytes (uint8) of what travels to this party, in order.
     """
 
-    def __init__(self, party, parties, seed, serial, read=None):
-        super().__init__({party: seed}, parties, serial)
+    def __init__(self, party, parties, seed, serial, read=None, device="cpu"):
+        super().__init__({party: seed}, parties, serial, device)
         self.party, self.stream, self.read = party, self.streams[party], read
 
     def share(self, value):

@@ -70,12 +70,12 @@ class LocalDealer(Source):
 
     reading = Dealing
 
-    def __init__(self, seeds: dict[int, bytes], spool: Spool | None = None):
+    def __init__(self, seeds: dict[int, bytes], spool: Spool | None = None, device="cpu"):
         super().__init__(spool)
-        self.seeds = seeds
+        self.seeds, self.device = seeds, device
 
     def _deal_part(self, serial, i, part):
-        d = self.reading(self.seeds, stream_name(serial, i, part))
+        d = self.reading(self.seeds, stream_name(serial, i, part), self.device)
         handles = part.deal(d)
         self.sent += correction_bytes(d.corrections, len(self.seeds) - 1, len(self.seeds))
         return self._pieces(handles, list(self.seeds))
@@ -96,9 +96,9 @@ class RemoteDealer(Source):
     The last party asks for corrections; for the correction words of keys both do.
     """
 
-    def __init__(self, party: int, parties: int, seed: bytes, client, spool: Spool | None = None):
+    def __init__(self, party: int, parties: int, seed: bytes, client, spool: Spool | None = None, device="cpu"):
         super().__init__(spool)
-        self.party, self.parties, self.seed, self.client = party, parties, seed, client
+        self.party, self.parties, self.seed, self.client, self.device = party, parties, seed, client, device
         client.request("seed", {"seed": seed.hex()})
 
     def _deal_part(self, serial, i, part):
@@ -108,14 +108,15 @@ class RemoteDealer(Source):
             nonlocal answer
             if answer is None:
                 request = {"serial": serial, "part": i, "correlation": to_json(part)}
-                answer = _as_tensor(self.client.request("deal", request)[1])
+                answer = _as_tensor(self.client.request("deal", request)[1]).to(self.device)
                 self.sent += answer.numel()
             if answer.numel() < count:
                 raise ValueError(f"the dealer's answer is too short for {part}: is it of another version?")
             data, answer = answer[:count], answer[count:]
             return data
 
-        handles = part.deal(Expanding(self.party, self.parties, self.seed, stream_name(serial, i, part), read))
+        name = stream_name(serial, i, part)
+        handles = part.deal(Expanding(self.party, self.parties, self.seed, name, read, self.device))
         if answer is not None and answer.numel():
             raise ValueError(f"the dealer's answer is too long for {part}: is it of another version?")
         return self._pieces(handles, [self.party])

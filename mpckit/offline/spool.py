@@ -54,7 +54,7 @@ class Spool(OneTime):
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="mpckit keys ")
             weakref.finalize(self, self._file.close)
-        data, start = _bytes(tensor.contiguous()), self._end
+        data, start = _bytes(tensor.cpu().contiguous()), self._end
         try:
             while data:
                 done = os.pwrite(self._file.fileno(), data, self._end)
@@ -69,7 +69,7 @@ class Spool(OneTime):
             ) from None
         return start
 
-    def _read(self, start, shape):
+    def _read(self, start, shape, device):
         tensor = torch.empty(shape, dtype=torch.int64)
         data = _bytes(tensor)
         while data:
@@ -77,7 +77,7 @@ class Spool(OneTime):
             if not done:
                 raise OSError(f"the file of waiting keys in {tempfile.gettempdir()} is shorter than what was written")
             data, start = data[done:], start + done
-        return tensor
+        return tensor.to(device)
 
 
 def _bytes(tensor) -> memoryview:
@@ -94,8 +94,8 @@ def _others(key) -> dict:
 
 
 def _places(key, places) -> dict:
-    """Where the tensors of this key lie: (start, shape) each."""
-    return {name: (places[id(t)], t.shape) for name, t in _fields(key).items()}
+    """Where the tensors of this key lie: (start, shape, device) each."""
+    return {name: (places[id(t)], t.shape, t.device) for name, t in _fields(key).items()}
 
 
 def _build(kind, others, read, places):

@@ -69,18 +69,19 @@ def payload(ask, peer: int) -> bytes | np.ndarray:
         elif peer in item.outbox:
             parts.append(kernels.pack(item.outbox[peer], 64))
     if len(parts) == 1:
-        return parts[0].numpy()
-    return torch.cat(parts).numpy() if parts else b""
+        return parts[0].cpu().numpy()
+    return torch.cat(parts).cpu().numpy() if parts else b""  # from a GPU all of a round comes in one piece
 
 
-def answers(ask, me: int, received: dict) -> list:
-    """This party's answers, one per item, from the other parties' bytes ({peer: uint8 array})."""
+def answers(ask, me: int, received: dict, device="cpu") -> list:
+    """This party's answers, one per item and on `device`, from the other parties' bytes ({peer: uint8 array})."""
     at, out = dict.fromkeys(received, 0), []
+    received = {peer: torch.from_numpy(data).to(device) for peer, data in received.items()}
 
     def take(peer, shape, bits):
         count = torch.Size(shape).numel()
         size = kernels.packed_bytes(count, bits)
-        data = torch.from_numpy(received[peer][at[peer] : at[peer] + size])
+        data = received[peer][at[peer] : at[peer] + size]
         at[peer] += size
         return kernels.unpack(data, bits, count).view(shape)
 

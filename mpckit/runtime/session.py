@@ -15,7 +15,7 @@ import torch
 from ..ask import Draw, Send, together
 from ..correlations import Mask
 from ..offline.source import LocalDealer, Planner, RemoteDealer
-from ..offline.spool import MEMORY, Spool
+from ..offline.spool import Spool
 from ..offline.store import Store
 from ..once import OneTime
 from ..protocols import arithmetic
@@ -23,6 +23,7 @@ from ..protocols.suites import suite_of
 from ..ring import Ring
 from ..share import AShare, BShare
 from ..stream import MetaStream, Stream, derive, fresh_seed
+from . import device as devices
 from . import round as rounds
 from .delay import hold
 from .meter import LAN, Link, Meter
@@ -74,7 +75,9 @@ class Session(OneTime):
     truncation     "stochastic", "exact" or (two parties) "local"; default: what the suite takes
     range_bits     a promise about what is compared, see `Suite`
     key_budget     bytes of keys that a party may be dealt, where suite="auto" is to choose
-    key_memory     bytes of keys in memory; those beyond wait in a temporary file
+    key_memory     bytes of keys in memory, on a GPU in its own (default: half of what is free); those beyond wait in a
+                   temporary file
+    device         where shares, keys and all that is dealt lie and are computed with: "cpu", or "cuda" for a GPU
     insecure_seed  one seed for all parties, for tests and transcripts only
     record         keep a transcript: every message, every word, every answer
     meta           shapes only, for `plan`
@@ -83,11 +86,14 @@ class Session(OneTime):
     def __init__(
         self, parties: int = 2, *, here=None, wire=None, dealer=None, ring: Ring = DEFAULT_RING, suite=None,
         link: Link = LAN, emulate_link: bool = False, exchange: float | None = None, truncation: str | None = None,
-        range_bits: int | None = None, key_budget: int = KEY_BUDGET, key_memory: int = MEMORY,
+        range_bits: int | None = None, key_budget: int = KEY_BUDGET, key_memory: int | None = None, device="cpu",
         insecure_seed: int | None = None, record: bool = False, meta: bool = False,
     ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
+        self.device = torch.device("meta") if meta else devices.usable(device)
+        key_memory = key_memory if meta or key_memory is not None else devices.key_memory(self.device)
+        self.key_memory = key_memory
         self.suite, self.why = suite_of(suite, parties, link, truncation, range_bits)
         self.truncation = truncation = self.suite.truncation
         if truncation == "local" and parties != 2:
@@ -113,9 +119,10 @@ class Session(OneTime):
         if meta:
             self.dealer = Planner(seeds)
         elif dealer is not None:
-            self.dealer = RemoteDealer(self.here[0], parties, seeds[self.here[0]], dealer, Spool(key_memory))
+            mine, spool = self.here[0], Spool(key_memory)
+            self.dealer = RemoteDealer(mine, parties, seeds[mine], dealer, spool, self.device)
         else:
-            self.dealer = LocalDealer(seeds, Spool(key_memory))
+            self.dealer = LocalDealer(seeds, Spool(key_memory), self.device)
         self.drawn, self._drawn_since, self._planned = [], [], False
         self._entered, self._lock, self._last = None, threading.RLock(), time.perf_counter()
         self._serial = self._inputs = self._masks = self._step = 0
@@ -148,8 +155,10 @@ class Session(OneTime):
             )
         # Contiguous everywhere: the owner's strides, which the others lack, would lead torch down other paths there.
         encoded = ring.encode(value if mine else value.to("meta")).contiguous()
+        encoded = encoded.to(self.device) if mine else encoded
         label, self._inputs = f"input/{self._inputs}", self._inputs + 1
-        stream = MetaStream() if self.meta else Stream(self._private[owner], label) if owner in self._private else None
+        known = owner in self._private and not self.meta
+        stream = Stream(self._private[owner], label, self.device) if known else MetaStream() if self.meta else None
         own = {owner: (encoded, stream)}
         return [
             arithmetic.input_share(p, owner, self.parties, encoded.shape, ring, *own.get(p, ())) for p in self.here
@@ -202,9 +211,11 @@ class Session(OneTime):
             for party, generator, reply in zip(self.here, generators, replies):
                 start = time.perf_counter()
                 try:
-                    asks.append(generator.send(reply))
+                    with devices.room(self, lambda: f"what {self.meter.path or 'the program'} computes"):
+                        asks.append(generator.send(reply))
                 except StopIteration as stop:
                     done[party] = stop.value
+                devices.settle(self.device)
                 compute[party] = time.perf_counter() - start
             if done:
                 if asks:
@@ -248,7 +259,9 @@ class Session(OneTime):
     def _deal(self, correlation):
         start, before, serial = time.perf_counter(), self.dealer.sent, self._serial
         self._serial += 1  # first: a number is not given out again, whatever becomes of this draw
-        pieces = self.dealer.deal(serial, correlation)
+        with devices.room(self, lambda: f"{correlation!r:.200}"):
+            pieces = self.dealer.deal(serial, correlation)
+        devices.settle(self.device)
         self.meter.dealt_bytes += self.dealer.sent - before
         self.meter.key_bytes = self.dealer.keys
         self.meter.dealt_seconds += time.perf_counter() - start
@@ -286,7 +299,7 @@ class Session(OneTime):
         else:
             (me,), (ask,) = self.here, asks
             received, sent, waiting = self._exchange(me, ask)
-            replies = [rounds.answers(ask, me, received)]
+            replies = [rounds.answers(ask, me, received, self.device)]
         self._step += 1
         self._book(rounds.word(asks[0]), compute, sent, waiting, speaker)
         return [r if isinstance(a, rounds.Round) else r[0] for a, r in zip(asks, replies)]

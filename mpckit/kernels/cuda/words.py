@@ -113,7 +113,7 @@ def _steps(radix, want, first, device):
     for products in filter(None, terms(radix, want)):
         steps += [[row, *public, *[-1] * (4 - len(public))] for row, public in products if row >= 0 or first]
         ends.append(len(steps))
-    return torch.tensor(steps, device=device), torch.tensor(ends, device=device)
+    return torch.tensor(steps).to(device), torch.tensor(ends).to(device)
 
 
 # ---- look-ups ------------------------------------------------------------------------------------

@@ -1,0 +1,55 @@
+"""Where a session computes: on the CPU, or on an NVIDIA GPU, if there is one and CuPy to run the kernels there."""
+
+import contextlib
+
+import torch
+
+from ..offline.spool import MEMORY
+from .units import size
+
+
+def usable(name: str | torch.device) -> torch.device:
+    """The device of that name: "cpu", "cuda", "cuda:1". ValueError for another kind, RuntimeError where no such GPU is
+    here, ImportError without CuPy.
+    """
+    device = torch.device(name)
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"a session computes on 'cpu' or on 'cuda', not on {str(device)!r}")
+    if device.type == "cpu":
+        return device
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (device.index or 0) >= count:
+        raise RuntimeError(
+            f"device={str(device)!r}: torch {torch.__version__} sees {count or 'no'} GPU{'s' * (count > 1)} here; "
+            "take device='cpu', or look what nvidia-smi and torch.cuda.is_available() say"
+        )
+    from ..kernels.cuda.launch import load_cupy  # what no CPU needs is not imported before somebody asks for it
+
+    load_cupy()
+    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+
+
+def key_memory(device: torch.device) -> int:
+    """How many bytes of keys may wait in the device's memory, unless a session says otherwise."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else MEMORY
+
+
+def settle(device: torch.device) -> None:
+    """Wait until the device has done what it was given, so that a clock says what it took."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextlib.contextmanager
+def room(session, what):
+    """Where the session's GPU has no room: MemoryError that says what was asked for, as `what()` describes it, and
+    which budget to lower.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        said, keys = str(error).splitlines()[0], size(session.key_memory)
+        raise MemoryError(
+            f"no room on {session.device} for {what()} ({said}): waiting keys may take {keys} there, give the session "
+            "a lower key_memory; or share fewer rows at once, or take suite='bits', which is dealt a tenth"
+        ) from error

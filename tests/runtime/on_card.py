@@ -1,0 +1,109 @@
+"""Programs on the CPU and on a card, for `test_device.py`, which runs this file in a process of its own: one JSON
+object a program, with what was equal, what ran, and how often the host waited for a value between two rounds.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+import mpckit as mk
+from mpckit.runtime import device as devices
+
+
+def normal(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+def small_net():
+    torch.manual_seed(1)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 3, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Flatten(),
+        torch.nn.Linear(48, 5),
+    )  # fmt: skip
+
+
+def inference(x):
+    return mk.private(small_net(), owner=1)(x)
+
+
+def training(x):
+    model = mk.private(small_net(), owner=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    (model(x) ** 2).mean().backward()
+    optimizer.step()
+    return model[4].weight
+
+
+def attention(x):
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, activation="gelu").eval()
+    torch.manual_seed(2)
+    for p in layer.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    with torch.no_grad():
+        return mk.private(layer, owner=1)(x)
+
+
+PROGRAMS = {
+    "products": (lambda x: (x @ x.mT * x.sum() - x.square() @ x).mean(), normal(6, 6)),
+    "compare": (lambda x: torch.where((x > 0.3) & (x != 1), x, -1.0), normal(70)),
+    "maximum": (lambda x: x.max(-1).values, normal(3, 5)),
+    "top": (lambda x: torch.topk(x, 2).values, normal(2, 4)),
+    "softmax": (lambda x: torch.softmax(x.masked_fill(torch.eye(4).bool(), -torch.inf), -1), normal(4, 4)),
+    "functions": (lambda x: F.gelu(x) + x.sigmoid() + (x * x + 1).rsqrt() + (x * x + 1).log(), normal(9)),
+    "norm": (lambda x: F.layer_norm(x, (6,)), normal(3, 6)),
+    "pieces": (lambda x: torch.cat((x[1:, ::2], x.flip(0)[:2, 1:3]), 1).cumsum(0), normal(3, 4)),
+    "inference": (inference, normal(1, 1, 8, 8)),
+    "training": (training, normal(2, 1, 8, 8)),
+    "attention": (attention, normal(1, 3, 8)),
+}
+SESSIONS = {
+    "bits": {"suite": "bits"},
+    "three parties": {"parties": 3, "suite": "bits"},
+    "exact": {"suite": "bits", "truncation": "exact"},
+    "fss": {"suite": "fss"},
+    "fss, keys on disk": {"suite": "fss", "key_memory": 0},
+}
+BITS_ONLY = ("pieces", "top")  # nothing in them differs between the suites
+RUNS = [(p, s) for p in PROGRAMS for s in ("bits", "fss") if s == "bits" or p not in BITS_ONLY]
+RUNS += [("compare", s) for s in SESSIONS if s not in ("bits", "fss")]
+
+
+def run(program, x, device, card=None, **options):
+    with mk.simulate(device=device, insecure_seed=5, **options) as session:
+        x = mk.secret(x, owner=0)
+        if card is not None:
+            card.looks.clear()
+        out = program(x)
+        looks = list(card.looks) if card is not None else []
+        return out.reveal(), session, looks
+
+
+def main():
+    sys.path.insert(0, str(Path(__file__).parents[1] / "kernels"))
+    from card import DEVICE, Card  # changes torch: only in a process of its own
+    from host import build
+
+    devices.usable = lambda name: DEVICE if name == "card" else torch.device(name)  # for this process it is there
+    with tempfile.TemporaryDirectory() as folder:
+        runner = build(Path(folder))
+    for name, kind in RUNS:
+        (program, x), options = PROGRAMS[name], SESSIONS[kind]
+        expected, here, _ = run(program, x, "cpu", record=True, **options)
+        with Card(runner) as card:
+            found, there, _ = run(program, x, "card", record=True, **options)
+            again, _, looks = run(program, x, "card", card, **options)
+            same = [torch.equal(expected, v.cpu()) for v in (found, again)]
+        row = {
+            "program": name, "session": kind, "device": str(found.device), "equal": same, "looks": looks,
+            "transcript": list(here.transcript) == list(there.transcript), "messages": len(here.transcript),
+            "kernels": sorted(set(card.launched)), "bill": here.report().sent() == there.report().sent(),
+        }  # fmt: skip
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

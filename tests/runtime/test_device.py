@@ -1,0 +1,137 @@
+"""A session on a GPU says and computes what it does on the CPU:
+
+    with mk.simulate(device="cuda") as session:
+        x = mk.secret(torch.randn(5), owner=0)      # its shares lie on the card
+
+Without a GPU a device stands in for one (`tests/kernels/card.py`): its tensors meet no others, and its kernels are the
+GPU's own sources, compiled for the host.
+"""
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import mpckit as mk
+from mpckit.ask import Draw
+from mpckit.correlations import Square
+from mpckit.runtime import device as devices
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+import on_card  # noqa: E402
+
+
+@functools.cache
+def rows() -> dict:
+    """What `on_card.py` found, by program and session."""
+    command = [sys.executable, "-W", "ignore", str(HERE / "on_card.py")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parents[1])
+    if "NOT checked" in done.stderr:
+        pytest.skip("NO g++ HERE: a session on a card was NOT checked")
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return {(row["program"], row["session"]): row for row in found}
+
+
+@pytest.mark.parametrize(("program", "session"), on_card.RUNS)
+def test_same_seeds_same_transcript_and_no_look_from_the_host(program, session):
+    row = rows()[program, session]
+    assert row["device"] == "card:0" and row["equal"] == [True, True]
+    assert row["transcript"] and row["bill"] and row["messages"]
+    assert "keystream" in row["kernels"]
+    if session == "fss, keys on disk":
+        assert row["looks"], "keys were meant to go to a file"
+    else:
+        assert row["looks"] == [], "the host waited for the card between two rounds"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="NO GPU HERE: sessions did NOT run on one")
+@pytest.mark.parametrize(("program", "session"), on_card.RUNS)
+def test_a_real_card_has_the_same_transcript(program, session):
+    (run, x), options = on_card.PROGRAMS[program], on_card.SESSIONS[session]
+    found = {device: on_card.run(run, x, device, record=True, **options) for device in ("cpu", "cuda")}
+    (expected, here, _), (value, there, _) = found["cpu"], found["cuda"]
+    assert value.device.type == "cuda" and torch.equal(expected, value.cpu())
+    assert list(here.transcript) == list(there.transcript) and here.report().sent() == there.report().sent()
+
+
+# ---- what is said where it cannot be ---------------------------------------------------------------
+
+
+def test_without_a_gpu_the_error_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RuntimeError, match=r"device='cuda': torch .* sees no GPU here; take device='cpu'"):
+        mk.simulate(device="cuda")
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(RuntimeError, match="device='cuda:2': torch .* sees 2 GPUs here"):
+        mk.simulate(device="cuda:2")
+
+
+def test_without_cupy_the_error_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(ImportError, match=r"pip install 'mpckit\[cuda\]'"):
+        mk.simulate(device="cuda")
+
+
+def test_another_kind_of_device():
+    with pytest.raises(ValueError, match="on 'cpu' or on 'cuda', not on 'mps'"):
+        mk.simulate(device="mps")
+
+
+def test_a_plan_needs_no_gpu():
+    program = lambda x: mk.secret(x, owner=0).relu().reveal()  # noqa: E731
+    planned = mk.plan(program, torch.ones(3), device="cuda")
+    assert planned.draws == mk.plan(program, torch.ones(3)).draws
+
+
+def test_importing_mpckit_imports_no_cupy_and_a_session_on_the_cpu_neither():
+    code = (
+        "import sys; sys.modules['cupy'] = None; import mpckit as mk, torch\n"
+        "with mk.simulate(): print(mk.secret(torch.ones(2), owner=0).relu().reveal().tolist())\n"
+        "print('mpckit.kernels.cuda' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE.parents[1])
+    assert done.stdout.splitlines() == ["[1.0, 1.0]", "False"], done.stderr
+
+
+# ---- no room -----------------------------------------------------------------------------------------
+
+
+def full(*_):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore about the allocator")
+
+
+def test_no_room_for_what_is_dealt_names_it_and_the_budget(monkeypatch):
+    session = mk.simulate(key_memory=3 << 20)
+    monkeypatch.setattr(session.dealer, "deal", full)
+    with pytest.raises(MemoryError, match=r"no room on cpu for Square\(shape=\(5,\)\) \(.*20\.00 GiB") as caught:
+        session.prepare([Square((5,))])
+    assert "keys may take 3.15 MB there, give the session a lower key_memory" in str(caught.value)
+    assert "allocator" not in str(caught.value)
+
+
+def test_no_room_for_what_is_computed_names_the_place():
+    def protocol():
+        yield Draw(Square((5,)))
+        full()
+
+    session = mk.simulate()
+    with session, session.scope("attention"), pytest.raises(MemoryError, match="what attention computes"):
+        session.run(protocol)
+
+
+def test_half_of_the_free_memory_is_for_keys(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 400))
+    assert devices.key_memory(torch.device("cuda:0")) == 50
+    assert mk.simulate().key_memory == devices.MEMORY
