@@ -208,6 +208,12 @@ def test_another_network_altogether(tmp_path):
         resnet18(checkpoint=tmp_path / "line.safetensors")
 
 
+def test_a_last_layer_that_is_no_matrix(tmp_path):
+    save_file({"fc.weight": torch.tensor(1.0)}, tmp_path / "odd.safetensors")
+    with pytest.raises(CheckpointError, match=r"other shapes: fc.weight is \[\], the model's \[1000, 512\]"):
+        resnet18(checkpoint=tmp_path / "odd.safetensors")
+
+
 def test_other_classes_than_those_of_the_checkpoint(tmp_path):
     save_file(resnet18(classes=7).state_dict(), tmp_path / "seven.safetensors")
     with pytest.raises(CheckpointError, match=r"fc.weight is \[7, 512\], the model's \[10, 512\]"):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import mpckit as mk
-from mpckit.zoo import CIFAR, CIFAR10, DIGIT, IMAGENET, class_names, lenet, photograph, picture, resnet20, top5
+from mpckit.zoo import CIFAR, CIFAR10, DIGIT, IMAGENET, VIT, class_names, lenet, photograph, picture, resnet20, top5
 from mpckit.zoo.vision import PictureError, Preparation
 
 Image = pytest.importorskip("PIL.Image", reason="mpckit[images] is not installed")
@@ -55,10 +55,10 @@ def test_values_are_normalised(tmp_path):
     torch.testing.assert_close(x[0, :, 9, 9], want)
 
 
-def test_shapes_of_the_three_preparations():
+def test_shapes_of_the_four_preparations():
     wide = blank(size=(500, 300))
-    assert [tuple(picture(wide, p).shape) for p in (IMAGENET, CIFAR, DIGIT)] == [
-        (1, 3, 224, 224), (1, 3, 32, 32), (1, 1, 28, 28)
+    assert [tuple(picture(wide, p).shape) for p in (IMAGENET, VIT, CIFAR, DIGIT)] == [
+        (1, 3, 224, 224), (1, 3, 224, 224), (1, 3, 32, 32), (1, 1, 28, 28)
     ]  # fmt: skip
     assert lenet()(picture(wide, DIGIT)).shape == (1, 10)
 
@@ -120,9 +120,10 @@ def test_files_that_are_no_pictures(tmp_path):
         picture(tmp_path / "absent.png")
 
 
-def test_a_strip_is_no_picture():
-    with pytest.raises(PictureError, match="is 500×8: a square from its middle would show nothing"):
-        picture(blank(size=(500, 8)))
+@pytest.mark.parametrize("size", [(500, 8), (8, 500), (0, 0)])
+def test_a_strip_is_no_picture(size):
+    with pytest.raises(PictureError, match=f"is {size[0]}×{size[1]}: a square from its middle would show nothing"):
+        picture(blank(size=size))
 
 
 def test_without_pillow(monkeypatch):

@@ -2,7 +2,7 @@
 
 from .checkpoint import CheckpointError
 from .cifar import CIFAR10, cifar10
-from .pictures import CIFAR, DIGIT, IMAGENET, PictureError, Preparation, class_names, photograph, picture, top5
+from .pictures import CIFAR, DIGIT, IMAGENET, VIT, PictureError, Preparation, class_names, photograph, picture, top5
 from .resnet import ResNet, ResNet20, resnet18, resnet20, resnet50
 from .small import LeNet, lenet
 from .vit import vit_b16
@@ -18,6 +18,7 @@ __all__ = [
     "Preparation",
     "ResNet",
     "ResNet20",
+    "VIT",
     "cifar10",
     "class_names",
     "lenet",

@@ -21,8 +21,10 @@ class PictureError(ValueError):
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a model was trained on: the shorter side is brought to `resize`, the middle `crop` × `crop` is kept, values
-    in [0, 1] are normalised to (x - mean) / std. One mean for each channel: three are colours, one is grey.
+    """What becomes of a picture before a model sees it, as it was in training.
+
+    The shorter side is brought to `resize`, the middle `crop` × `crop` is kept, and values in [0, 1] are normalised to
+    (x - mean) / std. One mean for each channel: three are colours, one is grey.
     """
 
     resize: int
@@ -38,6 +40,7 @@ class Preparation:
 
 
 IMAGENET = Preparation(256, 224)  # resnet18, resnet50
+VIT = Preparation(224, 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # Google's ViT checkpoints, and most after them
 CIFAR = Preparation(32, 32)  # resnet20
 DIGIT = Preparation(28, 28, (0.0,), (1.0,))  # lenet, which knows light digits on a dark ground
 
@@ -65,7 +68,7 @@ def picture(source, prepare: Preparation = IMAGENET) -> Tensor:
         raise PictureError(f"{name} has more than 8 bits a channel (mode {image.mode}): save it with 8 bits")
     image = _opaque(image).convert("RGB" if len(prepare.mean) == 3 else "L")
     short = min(image.size)
-    if max(image.size) > 20 * short:
+    if not short or max(image.size) > 20 * short:
         raise PictureError(f"{name} is {image.width}×{image.height}: a square from its middle would show nothing of it")
     width, height = (int(prepare.resize * side / short) for side in image.size)
     image = image.resize((width, height), Image.Resampling.BILINEAR)

@@ -162,7 +162,8 @@ def resnet50(checkpoint: str | Path | None = None, classes: int | None = None, p
 def _resnet(block, depths, checkpoint, classes, pool) -> ResNet:
     state = None if checkpoint is None else read(checkpoint)
     if classes is None:
-        classes = len(state["fc.weight"]) if state and "fc.weight" in state else 1000
+        last = (state or {}).get("fc.weight")
+        classes = 1000 if last is None or last.dim() != 2 else len(last)
     model = ResNet(block, depths, classes, pool=pool).eval()
     if state is not None:
         settle(model, state, checkpoint)
