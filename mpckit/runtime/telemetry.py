@@ -139,8 +139,8 @@ class EventListener:
             for event in message["events"]:
                 fields = zip(Event._fields, event) if isinstance(event, list) else event.items()
                 event = {"party": message["party"], "dropped": message["dropped"], **dict(fields)}
-                self.events.append(event)
                 self._pass_on(event)
+                self.events.append(event)  # now: who sees it here may rely on all who listen having taken it in
         self._socket.close()
 
     def _pass_on(self, event):

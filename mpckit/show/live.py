@@ -1,5 +1,6 @@
 """A dashboard that moves while engines work: one line in a cell, before `team.run`."""
 
+import contextvars
 import threading
 import time
 from dataclasses import replace
@@ -30,6 +31,9 @@ class Live:
         self.watch = Watch(team.parties)
         self._lock, self._due, self._handle, self._cell = threading.Lock(), 0.0, None, None
         self._online = (0.0, 0.0)  # compute and elapsed before this run
+        # Which cell a message belongs to is a context variable. The listener's thread has that of the cell in which the
+        # team was started, and nbclient drops what comes from there while another cell runs.
+        self._here = contextvars.copy_context()
         self.status, self.bar = widgets.HTML(), widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="98%"))
         self.figure = go.FigureWidget(panels(team.parties))
         self.figure._config = self.figure._config | CONFIG | {"responsive": True}
@@ -55,22 +59,27 @@ class Live:
         return self.watch.agrees(*reports)
 
     def hear(self, event: dict):
-        """Take in one event; called in the listener's thread."""
+        """Take in one event; called in the listener's thread, and for a plan in that of the cell which runs it."""
         with self._lock:
-            self.watch.hear(event)
-            begin = time.monotonic()
             if event["phase"] == "plan":
-                self._online = self.watch.compute, self.watch.elapsed
-                self.sliders.put(event["report"])
-                self.sliders.draw()
-            over = event["phase"] == "end" and not self.watch.running
-            if begin < self._due and not over:
-                return
-            self._draw()
-            if over:
-                self._finish()
-            now = time.monotonic()
-            self._due = now + max(REFRESH, (SHARE - 1) * (now - begin))
+                self._here = contextvars.copy_context()
+            self._here.run(self._hear, event)
+
+    def _hear(self, event):
+        self.watch.hear(event)
+        begin = time.monotonic()
+        if event["phase"] == "plan":
+            self._online = self.watch.compute, self.watch.elapsed
+            self.sliders.put(event["report"])
+            self.sliders.draw()
+        over = event["phase"] == "end" and not self.watch.running
+        if begin < self._due and not over:
+            return
+        self._draw()
+        if over:
+            self._finish()
+        now = time.monotonic()
+        self._due = now + max(REFRESH, (SHARE - 1) * (now - begin))
 
     def _draw(self):
         fill(self.figure, self.watch)

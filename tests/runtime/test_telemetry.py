@@ -24,13 +24,23 @@ def test_events_arrive_in_each_party_s_order():
     for done in range(1000):
         for sender in senders:
             sender.send(phase="online", done=done)
-    assert until(lambda: len(seen) == 2000)
+    assert until(lambda: len(listener.events) == 2000)
     for p in range(2):
         assert [e["done"] for e in seen if e["party"] == p] == list(range(1000))
     assert list(listener.events) == seen
     unsubscribe()
     for end in (*senders, listener):
         end.close()
+
+
+def test_what_is_in_the_list_has_been_taken_in_by_all_who_listen():
+    """A cell ends when the last event is in the list; a figure that is still being drawn would come too late for it."""
+    listener, drawn = EventListener(TOKEN), []
+    listener.subscribe(lambda event: (time.sleep(0.1), drawn.append(event)))
+    sender = EventSender(listener.address, 0, TOKEN)
+    sender.send(phase="end")
+    assert until(lambda: len(listener.events) == 1) and len(drawn) == 1
+    sender.close(), listener.close()
 
 
 def test_strangers_are_not_heard():
