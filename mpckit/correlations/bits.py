@@ -70,7 +70,7 @@ class WordBits(Correlation):
 
 
 @dataclass(frozen=True)
-class Masked(Correlation):
+class EdaBits(Correlation):
     """r, and the xor-shared bits of r mod 2^bits as words (an edaBit).   [EGKRS20]
 
     It turns x + r, opened, into xor shares of x.

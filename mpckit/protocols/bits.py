@@ -4,7 +4,7 @@ import torch
 
 from .. import kernels
 from ..ask import Draw, Open, Protocol
-from ..correlations import BitTriple, DaBit, Masked, WordBits
+from ..correlations import BitTriple, DaBit, EdaBits, WordBits
 from ..ring import Ring, signed
 from ..share import AShare, BShare
 
@@ -69,7 +69,7 @@ def a2b(x: AShare) -> Protocol[BShare]:
 
     Price: 1 + log2(w) · 3 * log2(w) * w
     """
-    r, r_bits = yield Draw(Masked(tuple(x.shape), x.bits))
+    r, r_bits = yield Draw(EdaBits(tuple(x.shape), x.bits))
     x_hat = yield Open(x + r)
     not_r = ~BShare(r_bits.data, x.party, x.bits)  # x = x̂ + ~r + 1
     p, g = not_r ^ x_hat, not_r & x_hat

@@ -19,10 +19,10 @@ from mpckit.correlations import (
     Correlation,
     Cut,
     DaBit,
+    EdaBits,
     Equal,
     Lines,
     Mask,
-    Masked,
     Node,
     Ramp,
     Reduce,
@@ -79,7 +79,7 @@ EXAMPLES = {
     Node: [Node(radix, want, (3, 2)) for radix in (2, 3, 4) for want in tree.WANT],
     DaBit: [DaBit((70,)), DaBit(())],
     WordBits: [WordBits((5,), 64), WordBits((2, 3), 8)],
-    Masked: [Masked((5,), 64), Masked((5,), 8)],
+    EdaBits: [EdaBits((5,), 64), EdaBits((5,), 8)],
     Compare: [
         Compare((70,), 64),
         Compare((3, 5), 8, True),
@@ -264,7 +264,7 @@ def test_digits_of_masks():
             hot = kernels.from_planes(table, 100)
             assert torch.equal(hot, 1 << ((low >> (4 * digit)) & 15))
         assert torch.equal(top, ((r >> (bits - 1)) & 1).bool())
-        r, r_bits = values(Masked((100,), bits))
+        r, r_bits = values(EdaBits((100,), bits))
         assert torch.equal(r_bits, r if bits == 64 else r & ((1 << bits) - 1))
 
 
@@ -491,7 +491,7 @@ NONSENSE = [
     Table((5,), 60),
     Table((5,), 200),
     WordBits((HUGE,), HUGE),
-    Masked((5,), 1000),
+    EdaBits((5,), 1000),
     Compare((HUGE, HUGE), 64),
     Compare((HUGE, HUGE), 64, form="dpf"),
     Compare((CHUNK + 1,), 64, form="dpf"),
