@@ -29,8 +29,6 @@ class Masking(Correlation):
     def __post_init__(self):
         if self.form not in ("digits", "dpf"):
             raise ValueError(f"a comparison is dealt as 'digits' or 'dpf', not as {self.form!r}")
-        if getattr(self, "bits", 2) < 2 and not isinstance(self, Wrap | Equal):
-            raise ValueError("a comparison needs a ring of 2 bits or more: one for the sign")
 
     def parts(self):
         n = prod(self.shape)
@@ -40,11 +38,25 @@ class Masking(Correlation):
             yield from (replace(self, shape=(min(CHUNK, n - start),)) for start in range(0, n, CHUNK))
 
 
+class SignedMasking(Masking):
+    """Abstract. x is a signed number of `bits` bits, of which r's sign bit masks the first.
+
+    Raises ValueError for a single bit, too.
+    """
+
+    bits: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.bits < 2:
+            raise ValueError("a comparison needs a ring of 2 bits or more: one for the sign")
+
+
 # ---- comparisons ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Compare(Masking):
+class Compare(SignedMasking):
     """r, what tells y < r for its low bits, and its sign bit: compares x with public numbers, from one x + r.
 
     With `choose`, also a bit s as xor and additive share and r·s: the result may then pick x itself (`kernels.select`).
@@ -62,7 +74,7 @@ class Compare(Masking):
 
 
 @dataclass(frozen=True)
-class Ramp(Masking):
+class Ramp(SignedMasking):
     """A ReLU in one round: r, keys of the comparison function at r's low bits with payload (σ, σ·r), c and c·r.
 
     c is 1 where r's sign bit is 0, and σ = 1 - 2c. The payload is modulo 2^width.   [BCG+21]
@@ -109,7 +121,7 @@ class Select(Correlation):
 
 
 @dataclass(frozen=True)
-class TruncPair(Masking):
+class TruncPair(SignedMasking):
     """r, (r mod 2^bits) >> by, and the part that a wrap of x + r costs.
 
     With `exact` also what tells y < r for the low `by` bits: the borrow.
@@ -130,7 +142,7 @@ class TruncPair(Masking):
 
 
 @dataclass(frozen=True)
-class Reduce(Masking):
+class Reduce(SignedMasking):
     """r, (r mod 2^bits) >> by, and what tells y < r for the low `by` bits."""
 
     shape: Shape

@@ -10,7 +10,9 @@ import torch
 from desk import ALL, FORMS, PAIRS, Desk, edges, every_pair, numbers
 
 from mpckit import kernels
+from mpckit.correlations import Equal, Ramp, Reduce, TruncPair, Wrap
 from mpckit.protocols.compare import at_least, drelu, eq, msb
+from mpckit.ring import Ring
 from mpckit.runtime.round import HEADER_BYTES
 from mpckit.runtime.session import Session
 
@@ -192,3 +194,18 @@ def test_comparisons_broadcast_and_take_views(form, n):
     strided = desk.secret(wide).map(lambda v: v[::2, 1::3])
     found = desk.open(desk.run(eq, strided, strided, None, form))
     assert torch.equal(found, torch.ones(3, 3, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("form", ["digits", "dpf"])
+def test_a_ring_of_one_bit_has_no_sign_to_compare_by(form):
+    """Said before anything is sent. What asks for no sign, whether two bits are equal, can still be asked."""
+    session = Session(2, ring=Ring(1, 0), insecure_seed=1)
+    x = session.share(torch.tensor([0, -1]), owner=0)
+    before = session.meter.sent()
+    with pytest.raises(ValueError, match="a comparison needs a ring of 2 bits or more: one for the sign"):
+        session.run(drelu, x, None, form)
+    assert session.meter.sent() == before
+    for signed in (lambda: Ramp((2,), 1, 64), lambda: TruncPair((2,), 1, 0), lambda: Reduce((2,), 1, 1, form)):
+        with pytest.raises(ValueError, match="2 bits or more"):
+            signed()
+    assert Equal((2,), 1, form).bits == Wrap((2,), 1, form).bits == 1
