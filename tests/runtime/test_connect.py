@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from beside import in_threads
 
 import mpckit as mk
 from mpckit.runtime import connect as joining
@@ -28,24 +29,6 @@ def free_places(count):
     for sock in socks:
         sock.close()
     return places
-
-
-def in_threads(jobs):
-    results = [None] * len(jobs)
-
-    def work(i):
-        try:
-            results[i] = jobs[i]()
-        except BaseException as error:
-            results[i] = error
-
-    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(len(jobs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads), "somebody waits for ever"
-    return results
 
 
 def joined(program, keys=KEYS, options=({}, {}), timeout=20.0, patience=300.0):

@@ -12,12 +12,11 @@ import time
 
 import numpy as np
 import pytest
+from beside import TOKEN, in_threads
 
 from mpckit.runtime.doors import dial, listen
 from mpckit.runtime.sockets import PeerError, TokenError, WireError
 from mpckit.runtime.wire import HEADER, DivergenceError, Expected, Outgoing, TCPWire, Word, describe
-
-TOKEN = b"\7" * 32
 
 
 def connect_all(parties, record=False):
@@ -28,25 +27,6 @@ def connect_all(parties, record=False):
         [lambda p=p: TCPWire.connect(listeners[p], p, addresses, TOKEN, record=record) for p in range(parties)]
     )
     return wires
-
-
-def in_threads(jobs):
-    """The results of `jobs` run side by side; an exception counts as a result."""
-    results = [None] * len(jobs)
-
-    def work(i):
-        try:
-            results[i] = jobs[i]()
-        except BaseException as error:
-            results[i] = error
-
-    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(len(jobs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert not any(thread.is_alive() for thread in threads), "a party waits for ever"
-    return results
 
 
 def turn(wire, payload=b"", step=1, word=Word.ROUND, where="a test", digest=5, expect=None, expect_digest=5):

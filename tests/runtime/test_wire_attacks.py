@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from beside import TOKEN, admitting
 
 from mpckit.runtime import dealing, doors, peer, wire
 from mpckit.runtime.dealing import DealerClient, serve
@@ -26,8 +27,6 @@ from mpckit.runtime.sockets import (
     receive,
 )  # fmt: skip
 from mpckit.runtime.wire import Expected, Outgoing, TCPWire
-
-TOKEN = b"\7" * 32
 
 
 class Liar:
@@ -286,20 +285,6 @@ def test_a_socket_that_is_none_is_not_cut_off():
 
 
 # admission
-
-
-def admitting(callers, timeout=5.0):
-    listener, result = listen(), {}
-
-    def accept():
-        try:
-            result.update(listener.accept(0, callers, TOKEN, timeout))
-        except PeerError as error:
-            result["error"] = error
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    return listener, thread, result
 
 
 def test_a_party_comes_once():

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from beside import TOKEN, admitting, in_threads
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
@@ -20,29 +21,10 @@ from mpckit.runtime.sockets import DEALER, CertificateError, PeerError, Protocol
 from mpckit.runtime.tls import Identity, Pinned, fingerprint, load
 from mpckit.runtime.wire import Expected, Outgoing, TCPWire, Word
 
-TOKEN = b"\7" * 32
 WHO = [0, 1, 2, DEALER]
 IDENTITY = {party: Identity.make(party) for party in WHO}
 PINS = {party: identity.certificate for party, identity in IDENTITY.items()}
 TLS = {party: Pinned(IDENTITY[party], PINS) for party in WHO}
-
-
-def in_threads(jobs):
-    results = [None] * len(jobs)
-
-    def work(i):
-        try:
-            results[i] = jobs[i]()
-        except BaseException as error:
-            results[i] = error
-
-    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(len(jobs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads), "a party waits for ever"
-    return results
 
 
 def connect_all(parties, **options):
@@ -182,23 +164,9 @@ def test_who_is_in_between_can_cut_the_line_and_is_noticed():
 # who gets in
 
 
-def admit(tls, callers, timeout=5.0):
-    door, result = listen(tls=tls), {}
-
-    def accept():
-        try:
-            result.update(door.accept(0, callers, TOKEN, timeout))
-        except PeerError as error:
-            result["error"] = error
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    return door, thread, result
-
-
 def test_a_wrong_certificate_gets_nobody_in():
     """The right token and the right number, with a key pair of one's own."""
-    door, thread, result = admit(TLS[0], {1}, timeout=3)
+    door, thread, result = admitting({1}, 3, TLS[0])
     mallory = Identity.make(1)
     with pytest.raises(CertificateError, match="party 0 at .* does not know party 1's certificate"):
         dial(door.address, 1, 0, TOKEN, tls=Pinned(mallory, PINS | {1: mallory.certificate}))
@@ -211,7 +179,7 @@ def test_a_wrong_certificate_gets_nobody_in():
 def test_a_wrong_certificate_is_not_called():
     """A listener with the right token and another certificate than the pinned one hears nothing from us."""
     mallory = Identity.make(0)
-    door, thread, result = admit(Pinned(mallory, PINS | {0: mallory.certificate}), {1}, timeout=2)
+    door, thread, result = admitting({1}, 2, Pinned(mallory, PINS | {0: mallory.certificate}))
     with pytest.raises(CertificateError, match="party 0 at .* has another certificate than the one that is pinned"):
         dial(door.address, 1, 0, TOKEN, tls=TLS[1])
     thread.join(5)
@@ -231,7 +199,7 @@ def test_a_certificate_signed_by_a_pinned_one_is_worth_nothing():
         .not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
     )  # fmt: skip
     chain = signed.public_bytes(serialization.Encoding.PEM).decode() + PINS[2]
-    door, thread, result = admit(TLS[0], {1}, timeout=2)
+    door, thread, result = admitting({1}, 2, TLS[0])
     with pytest.raises(CertificateError, match="does not know party 1's certificate"):
         dial(door.address, 1, 0, TOKEN, tls=Pinned(Identity(chain, fresh.key), PINS | {1: fresh.certificate}))
     thread.join(5)
@@ -239,7 +207,7 @@ def test_a_certificate_signed_by_a_pinned_one_is_worth_nothing():
 
 
 def test_a_wrong_token_gets_nobody_in_either():
-    door, thread, result = admit(TLS[0], {1}, timeout=2)
+    door, thread, result = admitting({1}, 2, TLS[0])
     with pytest.raises(TokenError, match="has another token"):
         dial(door.address, 1, 0, b"x" * 32, tls=TLS[1])
     thread.join(5)
@@ -247,7 +215,7 @@ def test_a_wrong_token_gets_nobody_in_either():
 
 def test_plaintext_against_tls():
     start = time.perf_counter()
-    door, thread, result = admit(TLS[0], {1}, timeout=2)
+    door, thread, result = admitting({1}, 2, TLS[0])
     with pytest.raises(PeerError, match="party 0 does not answer .*does it expect TLS"):
         dial(door.address, 1, 0, TOKEN)
     thread.join(5)
@@ -256,7 +224,7 @@ def test_plaintext_against_tls():
 
 def test_tls_against_plaintext():
     start = time.perf_counter()
-    door, thread, result = admit(None, {1}, timeout=2)
+    door, thread, result = admitting({1}, 2)
     with pytest.raises(CertificateError, match="party 0 at .* does not speak TLS 1.3 with us"):
         dial(door.address, 1, 0, TOKEN, tls=TLS[1])
     thread.join(5)
@@ -264,7 +232,7 @@ def test_tls_against_plaintext():
 
 
 def test_an_older_tls_is_refused():
-    door, thread, result = admit(TLS[0], {1}, timeout=2)
+    door, thread, result = admitting({1}, 2, TLS[0])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.maximum_version = ssl.TLSVersion.TLSv1_2
