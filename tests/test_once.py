@@ -13,8 +13,9 @@ import threading
 
 import pytest
 import torch
+from watching import watched
 
-from mpckit.ask import Draw, Open, Round
+from mpckit.ask import Draw, Open
 from mpckit.correlations import Compare, Mask, Square
 from mpckit.fss import Keys, dpf
 from mpckit.offline.service import DealerService
@@ -39,26 +40,6 @@ def fresh(parties=2, **options):
 
 def keys_of(alpha=X, bits=16, party=0):
     return Keys.of(dpf.gen(alpha, bits, [Stream(SEEDS[p], "keys") for p in SEEDS])[party])
-
-
-def watched(protocol, opened, drawn=None):
-    """The same protocol; what it opens goes to `opened`, the masks that it draws to `drawn`."""
-
-    def run(*args):
-        generator, reply = protocol(*args), None
-        while True:
-            try:
-                ask = generator.send(reply)
-            except StopIteration as stop:
-                return stop.value
-            reply = yield ask
-            if isinstance(ask, Draw):
-                drawn is not None and drawn.append(reply[0].data)
-            for item, answer in zip(ask.asks, reply) if isinstance(ask, Round) else [(ask, reply)]:
-                if isinstance(item, Open):
-                    opened.extend(answer if isinstance(answer, tuple) else (answer,))
-
-    return run
 
 
 def relu(x):

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+from talk import seconds, speak
 
 from mpckit.engines import watchdog
 from mpckit.engines.team import PartyError, Team, TeamError, cluster
@@ -26,17 +27,6 @@ def fresh():
     """A team that a test may break."""
     with cluster(parties=2) as team:
         yield team
-
-
-def speak(seat, payload, step=0):
-    """One round with everybody."""
-    peers = [q for q in range(seat.parties) if q != seat.party]
-    size = memoryview(payload).nbytes
-    return seat.wire.exchange(step, "Open", "a test", {q: (1, payload) for q in peers}, {q: (1, size) for q in peers})
-
-
-def seconds(start):
-    return time.perf_counter() - start
 
 
 def test_one_program_two_parties(team):

@@ -10,6 +10,7 @@ import cloudpickle
 import ipyparallel
 import pytest
 import torch
+from talk import seconds, speak
 
 import mpckit as mk
 from mpckit.engines.remote import RemoteEngines, _perform, introduce
@@ -50,16 +51,6 @@ def team(ours):
 
 def product(x, y):
     return (mk.secret(x, owner=0) * mk.secret(y, owner=1)).reveal(to=0)
-
-
-def speak(seat, payload, step=0):
-    peers = [q for q in range(seat.parties) if q != seat.party]
-    size = memoryview(payload).nbytes
-    return seat.wire.exchange(step, "Open", "a test", {q: (1, payload) for q in peers}, {q: (1, size) for q in peers})
-
-
-def seconds(start):
-    return time.perf_counter() - start
 
 
 def test_a_program_runs_as_on_a_team_of_ones_own(team):

@@ -11,8 +11,9 @@ from statistics import NormalDist
 import pytest
 import torch
 from desk import Desk
+from watching import watched
 
-from mpckit.ask import Draw, Open, Round
+from mpckit.ask import Draw, Open
 from mpckit.correlations import Mask, Square
 from mpckit.protocols import arithmetic, bits, compare, functions, gates, lookup, widths
 from mpckit.protocols.suites import suite_of
@@ -27,24 +28,6 @@ def critical(freedom):
     """The chi-square value exceeded with that probability, by Wilson and Hilferty."""
     z = NormalDist().inv_cdf(1 - SIGNIFICANCE)
     return freedom * (1 - 2 / (9 * freedom) + z * (2 / (9 * freedom)) ** 0.5) ** 3
-
-
-def watched(protocol, seen):
-    """The same protocol; what is opened goes to `seen` as well."""
-
-    def run(*args):
-        generator, reply = protocol(*args), None
-        while True:
-            try:
-                ask = generator.send(reply)
-            except StopIteration as stop:
-                return stop.value
-            reply = yield ask
-            for item, answer in zip(ask.asks, reply) if isinstance(ask, Round) else [(ask, reply)]:
-                if isinstance(item, Open):
-                    seen.extend(answer if isinstance(answer, tuple) else (answer,))
-
-    return run
 
 
 def view(program, value, parties, width, seed):
