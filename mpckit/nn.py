@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from .aten.layers import FOLDED, Folded
 from .offline.plan import Plan, plan
@@ -38,8 +39,10 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
         shared = session.share_all([t.detach() for t in floats] + [v for _, pair in folds for v in pair], owner)
         # A product meets matrices and filters; a vector is added, or multiplied once in a while.
         matrices = [i for i, t in enumerate(floats) if t.dim() >= 2 and isinstance(t, torch.nn.Parameter)]
-        for i, fixed in zip(matrices, session.fix(*(shared[i] for i in matrices))):
-            shared[i] = fixed
+        with session.scope("fix"):
+            fixed = session.fix(*(shared[i] for i in matrices))
+        for i, now in zip(matrices, fixed):
+            shared[i] = now
         memo = _publish([t for t in plain if not t.is_floating_point() or id(t) in structure], owner, session)
     secrets = [SecretTensor(value, session) for value in shared]
     for t, out in zip(floats, secrets):
@@ -52,6 +55,7 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
         if getattr(module, "inplace", False):  # the same values; but a secret's views share no memory to write into
             module.inplace = False
     _name_layers(secret_model, session)
+    secret_model.register_forward_hook(_finish)
     return secret_model
 
 
@@ -87,6 +91,13 @@ def _folds(model) -> Iterator[tuple[torch.nn.Module, tuple[torch.Tensor, torch.T
             weight, bias, mean, var = (None if t is None else t.detach() for t in _statistics(layer))
             factor = torch.rsqrt(var + layer.eps) * (1 if weight is None else weight)
             yield layer, (factor, (0 if bias is None else bias) - mean * factor)
+
+
+def _finish(module, inputs, output):
+    """What waits for its truncation (`aten/waiting.py`) waits inside the model: what leaves it is paid for."""
+    for out in tree_leaves(output):
+        if isinstance(out, SecretTensor) and out.public is None:
+            out.shared  # noqa: B018  (taking the shares is the price)
 
 
 def _name_layers(module: torch.nn.Module, session: Session, prefix: str = "", named: set | None = None) -> None:

@@ -29,15 +29,17 @@ class Cell:
     """What a secret tensor holds: shares, or a public constant that becomes shares when somebody asks for them.
 
     Or something `pending` (`aten/squares.py`), a square say, whose truncation waits until somebody asks.
-    A tensor and its `detach` are one cell, as they are one memory in torch; `family`: with its views.
+    A tensor and its `detach` are one cell, as they are one memory in torch; `family`: with its views. A view knows
+    what it was `seen` of: (a weak reference to that cell, the operator, its other arguments).
     """
 
-    __slots__ = ("_shared", "public", "pending", "session", "family", "__weakref__")
+    __slots__ = ("_shared", "public", "pending", "session", "family", "seen", "__weakref__")
 
     def __init__(
         self, session: Session, shared: Shared | None = None, public: torch.Tensor | None = None, pending=None
     ):
-        self._shared, self.public, self.pending, self.session, self.family = shared, public, pending, session, None
+        self._shared, self.public, self.pending, self.session = shared, public, pending, session
+        self.family = self.seen = None
 
     @property
     def shared(self) -> Shared:
@@ -53,6 +55,10 @@ class Cell:
         if self.pending is not None:
             return self.pending.layout
         return self._shared.shares[0].data if self.public is None else self.public
+
+    def put_under_mask(self, shared: Shared):
+        """The same value, which a persistent mask hides from now on: products do not open it again."""
+        self._shared = shared
 
     def join(self, base: "Cell"):
         """From now on this cell is a view of `base`."""
@@ -74,7 +80,7 @@ class Cell:
         if self.family is not None:
             self.family.discard(self)
         self._shared = None if shared is None else Shared(tuple(s.like(s.data) for s in shared.shares))
-        self.public, self.pending, self.family = None, pending, None
+        self.public, self.pending, self.family, self.seen = None, pending, None, None
 
 
 def _overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -162,6 +168,7 @@ class SecretTensor(torch.Tensor):
             for view in secrets_in(out if isinstance(out, (list, tuple)) else (out,)):
                 if view.cell is not base.cell:
                     view.cell.join(base.cell)
+                    view.cell.seen = None if kwargs else (weakref.ref(base.cell), func, args[1:])
         return out
 
     def reveal(self, to: int | None = None) -> torch.Tensor:

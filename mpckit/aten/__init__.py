@@ -7,6 +7,8 @@ compare      comparisons, logic, choices, extremes     layers       convolution,
 inplace      what optimizers do                        backward     losses and gradients
 squares      whose truncation waits                    attention    fused operators of transformers
 embedding    rows by public or secret number
+masks        opened once for several products
+waiting      … and that of products
 
 An operator without a row is composed by torch's own definition (`torch._decomp`), if it has one.
 """

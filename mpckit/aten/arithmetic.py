@@ -9,6 +9,7 @@ from .. import kernels
 from ..protocols import functions
 from ..protocols.widths import truncate
 from ..tensor import SecretTensor
+from .masks import open_once
 from .squares import finer, plus, square_of
 from .table import (
     alike,
@@ -27,6 +28,8 @@ from .table import (
     to_unit,
     unit,
 )
+from .waiting import plus as plus_waiting
+from .waiting import wait
 
 # ---- sums ------------------------------------------------------------------------------------------------------------
 
@@ -36,6 +39,8 @@ def add(x, y, alpha=1):
     if all(isinstance(v, torch.Tensor) and v.dtype == torch.bool for v in (x, y)):
         return torch.logical_or(x, y)
     if type(y) in (int, float) and alpha == 1 and (out := plus(x, y, add)) is not None:
+        return out
+    if alpha == 1 and (out := plus_waiting(x, y)) is not None:
         return out
     return both(torch.add, *alike(x, y if alpha == 1 else mul(y, alpha)))
 
@@ -112,7 +117,8 @@ def mm(x, y):
 def bilinear(name, kernel, x, y, *args):
     """A matrix product or a convolution, of a secret and a secret or public factor in either place."""
     if is_secret(x) and is_secret(y):
-        return home(call(getattr(x.session.suite, name), numbers(x), numbers(y), *args))
+        x, y = open_once(numbers(x), numbers(y))
+        return wait(call(getattr(x.session.suite, name), x, y, *args), home)
     if is_secret(x):
         return times_public(lambda a, b: kernel(a, b, *args), x, y)
     return times_public(lambda b, a: kernel(a, b, *args), y, x)

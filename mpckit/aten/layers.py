@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from .. import kernels
 from ..tensor import SecretTensor
 from .arithmetic import add, bilinear, mul, sub
+from .masks import open_once
 from .reduce import average, mean, square
 from .squares import reshaped
 from .table import apply, become, is_secret, row, unknown
@@ -28,6 +29,10 @@ def convolution(x, w, bias, stride, padding, dilation, transposed, output_paddin
 def convolution_backward(grad, x, w, _, stride, padding, dilation, transposed, output_padding, groups, wanted):
     """Both gradients are convolutions again: of the spread-out gradient with flipped filters; of the input with it."""
     dims, by_x, by_w = range(2, x.dim()), None, None
+    # The masks follow what happens to these below, so the gradient is opened once, and x and w not again.
+    pairs = [*([(grad, w)] if wanted[0] else []), *([(x, grad)] if wanted[1] else [])]
+    if factors := [v for pair in pairs for v in pair if all(is_secret(u) for u in pair)]:
+        open_once(*factors)
     if wanted[0]:
         spread, edges = grad, []
         for i, d in enumerate(dims):
@@ -48,7 +53,9 @@ def convolution_backward(grad, x, w, _, stride, padding, dilation, transposed, o
 
 def _with_gaps(x, dim, step):
     """step - 1 zeros between any two entries."""
-    spread = torch.stack([x, *[torch.zeros_like(x)] * (step - 1)], dim + 1).flatten(dim, dim + 1)
+    if step == 1:
+        return x
+    spread = F.pad(x.unsqueeze(dim + 1), [*[0, 0] * (x.dim() - dim - 1), 0, step - 1]).flatten(dim, dim + 1)
     return spread.narrow(dim, 0, step * (x.shape[dim] - 1) + 1)
 
 

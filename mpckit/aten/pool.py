@@ -9,6 +9,7 @@ import torch
 
 from .arithmetic import div, mul
 from .table import beside, call, local, numbers, row, secret_form, session_of, unknown
+from .waiting import largest
 
 
 def windows(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool):
@@ -55,10 +56,15 @@ def _valid(index, size):
 
 def max_over(x, indices):
     """Over the last dimensions, one index [count, kernel] each."""
-    x = numbers(x)
-    for dim, index in enumerate(indices, -len(indices)):
-        x = call(x.session.suite.reduce_max, local(x, gather, dim, _valid(index, x.shape[dim])))
-    return x
+
+    def maximum(x, spare=0):
+        for dim, index in enumerate(indices, -len(indices)):
+            places = _valid(index, x.shape[dim])
+            x = call(x.session.suite.reduce_max, local(x, gather, dim, places), spare)
+        return x
+
+    out = largest(x, maximum)
+    return maximum(numbers(x)) if out is None else out
 
 
 def max_over_backward(grad, x, indices):

@@ -24,14 +24,15 @@ from .table import (
     secret_form,
     session_of,
 )
+from .waiting import seen
 
-# A persistent mask follows a view: the dealer repeats these on its copy.
+# A persistent mask follows a view, and what moves each element to one place: the dealer repeats these on its copy.
 VIEWS = """
     t transpose.int permute expand unsqueeze squeeze squeeze.dim squeeze.dims slice.Tensor select.int diagonal unfold
-    as_strided
+    as_strided flip
 """
 MOVES = """
-    flip roll repeat index_select gather tril triu index.Tensor pixel_shuffle pixel_unshuffle channel_shuffle rot90
+    roll repeat index_select gather tril triu index.Tensor pixel_shuffle pixel_unshuffle channel_shuffle rot90
     diag_embed take slice_backward select_backward unfold_backward diagonal_backward
     repeat_interleave.self_int
 """
@@ -53,7 +54,9 @@ def _register(names: str, answer):
 
 
 def view(operator, x, *args, **kwargs):
-    return local(x, operator, *args, **{k: v for k, v in kwargs.items() if k not in MEMORY})
+    kwargs = {k: v for k, v in kwargs.items() if k not in MEMORY}
+    out = None if kwargs else seen(x, operator, *args)
+    return local(x, operator, *args, **kwargs) if out is None else out
 
 
 def move(operator, x, *args, **kwargs):
@@ -106,7 +109,7 @@ _register(NUMBERED, renumber)
 
 @row("view", "_unsafe_view", "_reshape_alias")
 def reshape(x, shape, *_):
-    return local(x, aten.reshape.default, shape)
+    return view(aten.reshape.default, x, shape)
 
 
 @row("unbind.int")
@@ -157,7 +160,7 @@ def col2im(x, size, kernel, dilation, padding, stride):
 @row("constant_pad_nd")
 def constant_pad(x, pad, value=0):
     if value == 0:
-        return local(x, lambda data: aten.constant_pad_nd(data, pad, 0))
+        return local(x, aten.constant_pad_nd.default, pad)
     fill = x.session.ring.at(x.shared.shares[0].frac).encode(value).item()  # party 0 alone holds the constant
     return each(x, lambda s: s.like(aten.constant_pad_nd(s.data, pad, fill if s.first else 0)))
 

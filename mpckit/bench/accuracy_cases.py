@@ -97,9 +97,9 @@ def of_torch(f):
     return truth
 
 
-def shifted(x, by, floor):
-    """x / 2^by, or its floor, exactly."""
-    return x >> by, 0.0 if floor else (x & (1 << by) - 1).double() / 2**by
+def shifted(x, by, nearest):
+    """x / 2^by, or the nearest whole number, exactly."""
+    return (x + (1 << by - 1) >> by, 0.0) if nearest else (x >> by, (x & (1 << by) - 1).double() / 2**by)
 
 
 def protocol(name, *args):
@@ -306,7 +306,7 @@ def cases() -> list[Case]:
             lambda x: shifted(x, FRAC, True),
             ulps("exact", 0.0),
             sweep(each=1 << 16, window=1 << 17),
-            lambda x: x.abs() < END,
+            lambda x: x.abs() < END - (1 << FRAC - 1),
             "exact",
         ),
     ]

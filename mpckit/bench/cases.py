@@ -12,13 +12,16 @@ class Case:
     """One thing to measure: `inputs()` gives plaintext tensors, owned in turn by party 0 and party 1.
 
     `compute` works on secret and on plain tensors alike. `model()` gives a module that party 1 makes private; then
-    sharing the input and revealing the result count as online.
+    sharing the inputs, all of them party 0's, and revealing the result count as online. `trains`: the error is that of
+    the weights afterwards. `large`: takes minutes and gigabytes, so it runs where it is named only.
     """
 
     inputs: Callable[[], tuple]
     compute: Callable
     model: Callable | None = None
     loops: int = 1  # calls per measurement, for what is too short to time
+    trains: bool = False
+    large: bool = False
 
 
 CASES: dict[str, Case] = {}

@@ -142,6 +142,36 @@ class TruncPair(SignedMasking):
 
 
 @dataclass(frozen=True)
+class TruncRelu(SignedMasking):
+    """r for a truncation by `by` and for the ReLU of what it leaves, compared on `compare` bits: both from one x + r.
+
+    As `TruncPair`, with what tells y < r >> by, a bit s, and the products of s with all that the truncation adds up.
+    """
+
+    shape: Shape
+    bits: int
+    by: int
+    compare: int
+    exact: bool = False
+    form: str = "digits"
+
+    def deal(self, d):
+        r = d.mask(self.shape)
+        low = r.value & ones(self.bits)
+        parts = lsr(low, self.by), (lsr(low, self.bits - 1) & 1) << (self.bits - self.by)
+        compared = _comparison(d, parts[0], self.compare, self.form)
+        s = d.bits(self.shape)
+        value = s.value.to(torch.int64)
+        shares = *(d.share(v) for v in parts), d.share(value), *(d.share(value * v) for v in parts)
+        dealt = r, *compared, s, *shares
+        if not self.exact:
+            return dealt
+        u = d.bits(self.shape)
+        borrow = u.value.to(torch.int64)
+        return (*dealt, _below(d, r.value, self.by, self.form), u, d.share(borrow), d.share(value * borrow))
+
+
+@dataclass(frozen=True)
 class Reduce(SignedMasking):
     """r, (r mod 2^bits) >> by, and what tells y < r for the low `by` bits."""
 

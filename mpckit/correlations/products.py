@@ -23,19 +23,21 @@ class View:
         return v
 
 
-# What may be done to a mask that a party names to its dealer: where elements lie, and nothing that computes.
+# What may be done to a mask that a party names to its dealer: where elements lie, zeros beside them, and nothing that
+# computes.
 REARRANGEMENTS = frozenset(
     """
-    as_strided.default clone.default diagonal.default expand.default permute.default reshape.default select.int
-    slice.Tensor squeeze.default squeeze.dim squeeze.dims t.default transpose.int unfold.default unsqueeze.default
-    view.default
+    as_strided.default clone.default constant_pad_nd.default diagonal.default expand.default flip.default
+    permute.default reshape.default select.int slice.Tensor squeeze.default squeeze.dim squeeze.dims t.default
+    transpose.int unfold.default unsqueeze.default view.default
     """.split()
 )
 
 
 def rearrange(v, name: str, args: tuple):
     """Apply the aten operator `name`, "view.default" say. ValueError for one that is no rearrangement."""
-    if name not in REARRANGEMENTS or not all(type(a) in (int, bool, type(None)) for a in _flat(args)):
+    padded = name == "constant_pad_nd.default" and len(args) > 1  # with something else than zeros
+    if padded or name not in REARRANGEMENTS or not all(type(a) in (int, bool, type(None)) for a in _flat(args)):
         raise ValueError(f"{name}{args!r:.100} is no rearrangement of a mask")
     packet, overload = name.split(".")
     return getattr(getattr(torch.ops.aten, packet), overload)(v, *args)

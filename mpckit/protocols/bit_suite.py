@@ -22,11 +22,17 @@ class BitSuite(Suite):
     def relu(self, x, bits=None):
         return gates.relu(x, bits or self.width(x), self.relu_form)
 
+    def relu_truncated(self, x, by, keep=False):
+        if self.truncation == "local":
+            return super().relu_truncated(x, by, keep)
+        exact = self.truncation == "exact"
+        return gates.relu_truncated(self.rounding(x, by), by, exact, self.width(x), self.form, keep)
+
     def maximum(self, x, y):
         return gates.maximum(x, y, self.gap_width(x), self.relu_form)
 
-    def reduce_max(self, x):
-        return gates.reduce_max(x, self.gap_width(x), self.relu_form)
+    def reduce_max(self, x, spare=0):
+        return gates.reduce_max(x, min(x.bits, self.gap_width(x) + spare), self.relu_form)
 
     def argmax(self, x):
         return gates.argmax(x, self.gap_width(x), self.form)

@@ -8,11 +8,11 @@ comparisons are dealt (`compare.py`); "dcf" is "dpf" with the ReLU of one round.
 import torch
 
 from .. import kernels
-from ..ask import Draw, Open, Protocol
-from ..correlations import Compare, Ramp, Select
-from ..ring import ones
+from ..ask import Draw, Open, Protocol, together
+from ..correlations import Compare, Ramp, Select, TruncRelu
+from ..ring import lsr, ones
 from ..share import AShare, BShare
-from .compare import at_least_opened, drelu
+from .compare import at_least_opened, below, drelu
 
 
 def select(b: BShare, x: AShare) -> Protocol[AShare]:
@@ -57,6 +57,51 @@ def relu_at_once(x: AShare, bits: int) -> Protocol[AShare]:
     one = flipped if x.first else torch.zeros_like(flipped)
     b, br = one + (1 - 2 * flipped) * b, flipped * r.data + (1 - 2 * flipped) * br
     return x.like(x_hat * b - br)
+
+
+def relu_truncated(
+    x: AShare, by: int, exact: bool = False, bits: int | None = None, form: str = "digits", keep: bool = False
+) -> Protocol[tuple[AShare, AShare | None]]:
+    """(max(x >> by, 0), x >> by if that is to `keep`) of a product: both from one opening, one word instead of two.
+
+    x + r, opened, tells h = (x + r) >> by; and h - (r >> by) is x >> by, or one more if a borrow is missing. So h is
+    also what is opened of a comparison under the mask r >> by, in a ring shorter by `by`. With 1 as its threshold it
+    picks the same whether or not the borrow is there: between the two lie -1 and 0, or 0 and 1, of which the ReLU of
+    the floor is 0.   Domain: |x| < 2^(w-2), |x >> by| < 2^(bits-1).
+    Price: 2 + levels(w - k - 1) · w + node_bits(w - k - 1) + 1
+    Price (exact): 2 + max(levels(w - k - 1), levels(k)) · w + node_bits(w - k - 1) + node_bits(k) + 2
+    Price (dpf): 2 · w + 1
+    Price (exact dpf): 2 · w + 2
+    """
+    if not 0 < by < x.bits - 1:
+        raise ValueError(f"a {x.bits}-bit ring can drop 1 to {x.bits - 2} bits, not {by}")
+    bits, form = min(bits or x.bits, x.bits - by), "dpf" if form == "dcf" else form
+    r, dealt, sign, s, high, top, s_sum, s_high, s_top, *more = yield Draw(
+        TruncRelu(tuple(x.shape), x.bits, by, bits, exact, form)
+    )
+    x_hat = yield Open(x + (1 << (x.bits - 2)) + r)  # from here to `plain` as `widths.truncate`
+    low = x_hat & ones(x.bits)
+    shifted, no_msb = lsr(low, by) - (1 << (x.bits - 2 - by)), 1 - lsr(low, x.bits - 1)
+    plain = x.like(no_msb * top.data - high.data, x.frac - by) + shifted
+    masked = s_high.data - no_msb * s_top.data  # s · plain is s · shifted less this
+    if exact:
+        borrow, u, u_sum, su = more
+        positive, borrowed = yield from together(
+            at_least_opened(shifted, (1,), bits, dealt, sign), below(x_hat[None], borrow, by)
+        )
+        b_hat, w_hat = yield Open(_first(positive) ^ s, _first(borrowed) ^ u)
+        flip, turn = w_hat.to(torch.int64), 1 - 2 * w_hat.to(torch.int64)
+        plain = plain - (plain.like(turn * u_sum.data) + flip)
+        masked = masked + flip * s_sum.data + turn * su.data
+    else:
+        positive = yield from at_least_opened(shifted, (1,), bits, dealt, sign)
+        b_hat = yield Open(_first(positive) ^ s)
+    out = plain.like(kernels.select(plain.data, shifted, b_hat, s_sum.data, masked))
+    return out, plain if keep else None
+
+
+def _first(bits: BShare) -> BShare:
+    return bits.map(torch.Tensor.__getitem__, 0)
 
 
 def maximum(x: AShare, y: AShare, bits: int | None = None, form: str = "digits") -> Protocol[AShare]:

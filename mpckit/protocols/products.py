@@ -37,8 +37,6 @@ def scale(mpc: Suite, x: AShare, factor, operator=torch.mul) -> Protocol[AShare]
     whole, *rest = limbs(factor, x.ring)
     total = x.like(operator(x.data, whole[0])) if whole[0] is not None else None
     products = [x.like(operator(x.data, limb), x.frac + frac) for limb, frac in rest]
-    if mpc.truncation == "exact":  # to the nearest: floors of a tiny limb would follow the sign of x
-        products = [p + (1 << frac - 1) for p, (_, frac) in zip(products, rest)]
     for part in (yield from together(*(mpc.truncate(p, frac) for p, (_, frac) in zip(products, rest)))):
         total = part if total is None else total + part
     return total

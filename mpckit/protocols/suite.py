@@ -11,7 +11,8 @@ class Suite(ABC):
 
     All methods are protocols: call them with `yield from`, or with `session.run`.
 
-    truncation   "stochastic", "exact" or (two parties) "local"
+    truncation   "stochastic": to one of both neighbours, right on average; "exact": to the nearest, halves up; or (two
+                 parties) "local": each shifts its own piece
     range_bits   a promise that the values which are compared need no more than these bits: |x| < 2^(range_bits-1) ring
                  units. Comparisons then run on so many bits. Beyond the promise they are wrong, and nothing tells.
 
@@ -48,7 +49,14 @@ class Suite(ABC):
 
     def truncate(self, x: AShare, by: int):
         """Drop `by` fraction bits in this session's mode."""
-        return widths.truncate(x, by, self.truncation, self.form)
+        return widths.truncate(self.rounding(x, by), by, self.truncation, self.form)
+
+    def rounding(self, x: AShare, by: int) -> AShare:
+        """What is to be truncated: half of the last place more where that is exact, so that the floor is the nearest.
+
+        A floor is half an ulp too low on average, and a gradient adds many of them up.
+        """
+        return x + (1 << by - 1) if self.truncation == "exact" and by > 0 else x
 
     def largest(self, ring) -> float:
         """The largest number that stands for infinity: all that is compared lies below it, and it does too."""
@@ -68,6 +76,11 @@ class Suite(ABC):
     @abstractmethod
     def relu(self, x: AShare, bits: int | None = None) -> AShare:
         """max(x, 0), where x is in the declared range, or has `bits` bits."""
+
+    def relu_truncated(self, x: AShare, by: int, keep: bool = False):
+        """(max(x >> by, 0), x >> by if that is to `keep`), in this session's mode of truncation."""
+        plain = yield from self.truncate(x, by)
+        return (yield from self.relu(plain)), plain
 
     @abstractmethod
     def select(self, b: BShare, x: AShare) -> AShare:
@@ -90,8 +103,8 @@ class Suite(ABC):
         """The larger of both, elementwise."""
 
     @abstractmethod
-    def reduce_max(self, x: AShare) -> AShare:
-        """The maximum over the last dimension: [*shape, k] → shape."""
+    def reduce_max(self, x: AShare, spare: int = 0) -> AShare:
+        """The maximum over the last dimension: [*shape, k] → shape; of numbers with `spare` more bits than declared."""
 
     @abstractmethod
     def argmax(self, x: AShare) -> tuple[AShare, AShare]:

@@ -108,6 +108,19 @@ class Meter:
         finally:
             del self._path[depth:]
 
+    def where(self) -> tuple[str, ...]:
+        """The scopes around, for `at`."""
+        return tuple(self._path)
+
+    @contextmanager
+    def at(self, path: tuple[str, ...]):
+        """Inside, costs are booked there: on the layer that caused them, where another has them paid."""
+        before, self._path = self._path, list(path)
+        try:
+            yield
+        finally:
+            self._path = before
+
     def push(self, name: str):
         self._path.append(name)
 

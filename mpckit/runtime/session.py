@@ -188,8 +188,7 @@ class Session(OneTime):
         numbers = range(self._masks, self._masks + len(values))
         self._masks += len(values)
         columns = [[arithmetic.fix(share, number) for share in x.shares] for x, number in zip(values, numbers)]
-        with self.meter.scope("fix"):
-            return self._drive([together(*row) for row in zip(*columns)]) if columns else []
+        return self._drive([together(*row) for row in zip(*columns)]) if columns else []
 
     # ---- running ---------------------------------------------------------------------------------
 

@@ -64,4 +64,4 @@ def test_an_option_that_a_bench_would_ignore_is_refused(capsys):
     assert main(["bench", "fss", "--parties", "3"]) == 2
     assert "takes no --parties" in capsys.readouterr().out
     assert main(["bench", "engines", "relu_1e5"]) == 2
-    assert "no parts" in capsys.readouterr().out
+    assert "runs models, and relu_1e5 is none: lenet_b1" in capsys.readouterr().out

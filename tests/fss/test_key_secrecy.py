@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_dpf import streams
 
-from mpckit.correlations import Compare, Cut, Lines, Ramp, Select, SignedTable, TruncPair, Wrap
+from mpckit.correlations import Compare, Cut, Lines, Ramp, Select, SignedTable, TruncPair, TruncRelu, Wrap
 from mpckit.fss import dcf, dpf, keys
 from mpckit.offline.dealer import Dealing, Dealt
 
@@ -141,7 +141,8 @@ def received(correlation, r, party, serial):
 SHAPE = (COUNT,)
 DEALT = [
     Compare(SHAPE, 64, True, "dpf"), Compare(SHAPE, 8, True, "dpf"), Ramp(SHAPE, 40, 64),
-    TruncPair(SHAPE, 64, 16, True, "dpf"), Wrap(SHAPE, 7, "dpf"), SignedTable(SHAPE, 9, 2), Select(SHAPE, SHAPE),
+    TruncPair(SHAPE, 64, 16, True, "dpf"), TruncRelu(SHAPE, 64, 16, 48, True, "dpf"),
+    Wrap(SHAPE, 7, "dpf"), SignedTable(SHAPE, 9, 2), Select(SHAPE, SHAPE),
     Lines(SHAPE, (Cut(10, 9, 7, 8), Cut(0, 4, 5, 0)), 64, "dpf"),
 ]  # fmt: skip
 

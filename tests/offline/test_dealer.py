@@ -32,6 +32,7 @@ from mpckit.correlations import (
     Table,
     Triple,
     TruncPair,
+    TruncRelu,
     View,
     WordBits,
     Wrap,
@@ -67,6 +68,12 @@ EXAMPLES = {
     ],
     Square: [Square(()), Square((0,)), Square((3, 5))],
     Mask: [Mask(0, (3,)), Mask(7, ())],
+    TruncRelu: [
+        TruncRelu((5,), 64, 16, 48),
+        TruncRelu((70,), 8, 3, 4, True),
+        TruncRelu((), 40, 20, 20, True),
+        TruncRelu((70,), 64, 16, 48, True, "dpf"),
+    ],
     TruncPair: [
         TruncPair((5,), 64, 16),
         TruncPair((70,), 8, 3, True),

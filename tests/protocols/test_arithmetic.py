@@ -196,6 +196,7 @@ REARRANGEMENTS = [
     [(aten.transpose.int, 0, 1), (aten.slice.Tensor, 0, 1, 3)],
     [(aten.select.int, 0, 1), (aten.unsqueeze.default, -1)],
     [(aten.permute.default, [1, 0]), (aten.expand.default, [3, 2])],
+    [(aten.flip.default, [0, 1]), (aten.constant_pad_nd.default, [1, 0, -1, 2])],
 ]
 
 

@@ -9,7 +9,8 @@ import torch
 from desk import ALL, FORMS, PAIRS, PARTIES, RELUS, Desk, edges, every_pair, numbers
 
 from mpckit import kernels
-from mpckit.protocols.gates import argmax, maximum, reduce_max, relu, select
+from mpckit.protocols.gates import argmax, maximum, reduce_max, relu, relu_truncated, select
+from mpckit.protocols.widths import truncate
 from mpckit.runtime.round import HEADER_BYTES
 from mpckit.runtime.session import Session
 
@@ -89,6 +90,58 @@ def test_relu_at_a_declared_width_opens_the_ring_all_the_same(form, n, ring, bit
     else:
         assert sent[bits][0] == sent[ring][0] == (words if form == "dcf" else words + flags)
         assert sent[bits][1] < sent[ring][1], "the key shrinks"
+
+
+# ---- relu of a product ---------------------------------------------------------------------------
+
+
+def check_relu_truncated(got, x, by, exact):
+    rectified, plain = got
+    if exact:
+        assert torch.equal(plain, x >> by)
+    else:
+        assert ((plain == x >> by) | (plain == (x >> by) + 1)).all()
+    assert torch.equal(rectified, plain.relu()), "the ReLU of the same truncation"
+
+
+@forms
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("by", range(1, 7))
+def test_relu_truncated_of_every_number_under_every_mask(form, n, exact, by):
+    x, r = PAIRS
+    inside = x.abs() < 1 << 6
+    x, r = x[inside], r[inside]
+    got = Desk(n, 8, by).under(r, relu_truncated, x, by, exact, None, form, True)
+    check_relu_truncated(got, x, by, exact)
+    if not exact:
+        assert torch.equal(got[1], Desk(n, 8, by).under(r, truncate, x, by)), "the same coin as a truncation"
+
+
+@forms
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("bits", range(2, 6))
+def test_relu_truncated_at_a_declared_width_under_every_mask(form, n, exact, bits):
+    x, r = PAIRS
+    inside = (x.abs() < 1 << 6) & ((x >> 2).abs() < 1 << bits - 1)
+    x, r = x[inside], r[inside]
+    check_relu_truncated(Desk(n, 8, 2).under(r, relu_truncated, x, 2, exact, bits, form, True), x, 2, exact)
+
+
+@relus
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("bits, by", [(16, 4), (32, 8), (64, 16), (64, 22), (64, 32)])
+def test_relu_truncated_at_edges_and_random_numbers(form, n, exact, bits, by):
+    torch.manual_seed(n)
+    desk, x = Desk(n, bits, by), numbers(bits, 1000, 1)
+    check_relu_truncated(desk(relu_truncated, x, by, exact, None, form, True), x, by, exact)
+    small = x[x.abs() < 1 << by + 8]
+    rectified, plain = desk.run(relu_truncated, desk.secret(small), by, exact, 10, form)
+    assert (desk.open(rectified) - (small >> by).relu()).abs().max() <= 1 - exact and plain is None
+
+
+def test_relu_truncated_refuses_what_is_no_truncation():
+    with pytest.raises(ValueError, match="8-bit ring can drop 1 to 6 bits, not 7"):
+        Desk(2)(relu_truncated, ALL, 7)
 
 
 # ---- select --------------------------------------------------------------------------------------

@@ -47,7 +47,13 @@ def equal_bits(b):
     return sum(groups * radix for radix, groups, _ in tree(b))
 
 
-WORDS = {"levels": levels, "node_bits": node_bits, "equal_bits": equal_bits, "log2": lambda v: ceil(log2(v))}
+WORDS = {
+    "levels": levels,
+    "node_bits": node_bits,
+    "equal_bits": equal_bits,
+    "log2": lambda v: ceil(log2(v)),
+    "max": max,
+}
 LINE = re.compile(r"Price(?: \((?P<case>[^)]+)\))?: (?P<rounds>[^·]+) · (?P<bits>[^·]+?)(?:   \[.+\])?$")
 
 
@@ -250,6 +256,14 @@ MEASURED = {
     "select": [("", lambda b: (gates.select, b.bit(), b.number()))],
     "relu": forms(lambda b, form: (gates.relu, b.number(), None, form), "dcf")
     + forms(lambda b, form: (gates.relu, b.number(), 6, form), "dcf", b=6),
+    "relu_truncated": [
+        (
+            " ".join(["exact"] * exact + [case] * bool(case)),
+            lambda b, form=form, exact=exact: (gates.relu_truncated, b.number(), 5, exact, None, form),
+        )
+        for case, form in FORMS.items()
+        for exact in (False, True)
+    ],
     "relu_at_once": [("", lambda b: (gates.relu_at_once, b.number(), b.w))],
     "maximum": forms(lambda b, form: (gates.maximum, b.number(), b.number(), None, form), "dcf"),
     "reduce_max": forms(lambda b, form: (gates.reduce_max, b.number(N, 5), None, form)),
@@ -265,7 +279,15 @@ MEASURED = {
     "_from_keys": [("", lambda b: (a_line(lookup._from_keys, "dpf"), b.number()))],
 }
 NEEDS_TWO = {"dpf", "dcf", "relu_at_once", "signed_lut", "_from_keys"}
-K = {"truncate": 5, "truncate_reduce": 5, "_borrowed": 5, "tree_reduce": 36, "reduce_max": 5, "argmax": 5}
+K = {
+    "relu_truncated": 5,
+    "truncate": 5,
+    "truncate_reduce": 5,
+    "_borrowed": 5,
+    "tree_reduce": 36,
+    "reduce_max": 5,
+    "argmax": 5,
+}
 K |= {"lut": 4, "signed_lut": 4}
 T = {"at_least": 3, "at_least_opened": 2, "interval_lut": 3, "signed_lut": 2}
 EVERY = [(name, case, i) for name, cases in MEASURED.items() for i, (case, *_) in enumerate(cases)]
@@ -282,7 +304,7 @@ def test_the_meter_agrees_with_the_docstring(name, case, index, w, parties):
             Session(parties).run(*arguments(Bench(Session(parties), w)))
         return
     torch.manual_seed(0)
-    session = Session(parties, ring=Ring(w, 5 if name == "truncate" else 0), insecure_seed=3)
+    session = Session(parties, ring=Ring(w, 5 if name in ("truncate", "relu_truncated") else 0), insecure_seed=3)
     bench = Bench(session, w)
     if name == "input_share":
         before = session.meter.total()
