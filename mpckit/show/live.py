@@ -30,7 +30,7 @@ class Live:
     def __init__(self, team, *others: Report):
         self.watch = Watch(team.parties)
         self._lock, self._due, self._handle, self._cell = threading.Lock(), 0.0, None, None
-        self._online = (0.0, 0.0)  # compute and elapsed before this run
+        self._online = (0.0, 0.0)  # compute of the slowest, and elapsed, before this run
         # Which cell a message belongs to is a context variable. The listener's thread has that of the cell in which the
         # team was started, and nbclient drops what comes from there while another cell runs.
         self._here = contextvars.copy_context()
@@ -69,7 +69,7 @@ class Live:
         self.watch.hear(event)
         begin = time.monotonic()
         if event["phase"] == "plan":
-            self._online = self.watch.compute, self.watch.elapsed
+            self._online = self.watch.slowest, self.watch.elapsed
             self.sliders.put(event["report"])
             self.sliders.draw()
         over = event["phase"] == "end" and not self.watch.running
@@ -91,7 +91,7 @@ class Live:
         compute, elapsed = self._online
         if self.watch.planned is not None:
             measured = replace(self.watch.planned, exchange=self.watch.exchange)
-            self.sliders.put(measured, self.watch.compute - compute, self.watch.elapsed - elapsed)
+            self.sliders.put(measured, self.watch.slowest - compute, self.watch.elapsed - elapsed)
             self.sliders.draw()
         if self._handle is not None:
             self._handle.update(self._repr_mimebundle_(), raw=True)

@@ -152,9 +152,9 @@ class Watch:
         return {party: curve.sent[-1] for party, curve in enumerate(self.curves)}
 
     @property
-    def compute(self) -> float:
-        """Seconds of compute online, of a party on average."""
-        return sum(layer.compute for layer in self.layers.values())
+    def slowest(self) -> float:
+        """Seconds online until the last party spoke, round by round: compute of the slowest."""
+        return sum(layer.compute + layer.waiting for layer in self.layers.values())
 
     @property
     def elapsed(self) -> float:

@@ -108,6 +108,7 @@ def test_seconds_in_an_exchange_are_the_wire_or_waiting_for_the_others():
     team.say(1, at=1010.0, waiting=0.5, compute=4.0)
     (layer,) = watch.layers.values()
     assert (layer.compute, layer.wire, layer.waiting) == pytest.approx((2.5, 0.5, 1.5))
+    assert watch.slowest == pytest.approx(4.0) and watch.elapsed == pytest.approx(4.5)
 
 
 def test_it_is_redrawn_ten_times_a_second_and_at_the_end(monkeypatch):
