@@ -87,12 +87,11 @@ class Hosts:
         self._cut = True
 
     def _carry(self):
-        poller, under_way, number = select.poll(), [], 0
-        for tun in self._devices:
-            poller.register(tun, select.POLLIN)
+        under_way, number = [], 0
         while not self._closing.is_set():
             due = under_way[0][0] if under_way else NEVER
-            for tun, _ in poller.poll(max(0.0, min(0.05, due - time.monotonic())) * 1000):
+            rest = max(0.0, min(0.05, due - time.monotonic()))
+            for tun in select.select(self._devices, [], [], rest)[0]:  # `poll` would sleep whole milliseconds
                 for _ in range(64):
                     try:
                         packet = os.read(tun, MTU + 100)
