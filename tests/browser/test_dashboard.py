@@ -15,19 +15,29 @@ from chrome import Chrome, browser, wait_for
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "00_a_prediction_nobody_saw.ipynb"
 ROOT = str(NOTEBOOK.parents[1])
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+LONGER = "[:200].split(40)", "[:200].split(10)"  # the same digits in twenty runs: time to take pictures of
 SHOTS = os.environ.get("MPCKIT_SCREENSHOTS")  # a folder to keep the pictures in, for people
-# The dashboard's figure is the one with a curve; what it has drawn is read from the drawing itself, not from the data.
+# Of the cell that shows the dashboard; what it has drawn is read from the drawing itself, not from the data.
 STATE = """(() => {
-  const plots = [...document.querySelectorAll('.jp-OutputArea .js-plotly-plot')];
-  const plot = plots.find(p => p.data && p.data.length == 8);
+  const cells = [...document.querySelectorAll('.jp-CodeCell')];
+  const cell = cells.find(c => c.textContent.includes('mk.show.live('));
+  const plot = [...cell?.querySelectorAll('.js-plotly-plot') ?? []].find(p => p.data && p.data.length == 8);
   if (!plot) return null;
   const box = plot.getBoundingClientRect(), line = plot.querySelectorAll('.scatterlayer .js-line');
-  const status = [...document.querySelectorAll('.jp-OutputArea span[role=status]')].map(s => s.textContent)[0];
-  const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent);
-  return {box: {x: box.x, y: box.y, width: box.width, height: box.height}, status, busy: prompts[1].includes('*'),
+  return {box: {x: box.x, y: box.y, width: box.width, height: box.height},
+          status: cell.querySelector('span[role=status]').textContent,
+          busy: cell.querySelector('.jp-InputPrompt').textContent.includes('*'),
           drawn: line.length ? line[0].getAttribute('d') : '', bars: plot.querySelectorAll('.barlayer path').length,
           layers: [...plot.querySelectorAll('.yaxislayer-above .ytick text')].map(t => t.textContent.trim()),
           sent: plot.data[4].y[plot.data[4].y.length - 1]};
+})()"""
+
+# [the numbers of the cells that have run, what still runs or waits, the errors shown]
+ALL = """(() => {
+  const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent);
+  const wrong = [...document.querySelectorAll('[data-mime-type="application/vnd.jupyter.error"]')];
+  return [prompts.map(p => parseInt(p.slice(1))).filter(n => n), prompts.filter(p => !/\\d/.test(p)).length,
+          wrong.map(e => e.textContent)];
 })()"""
 
 OPEN = """(async () => {
@@ -36,17 +46,18 @@ OPEN = """(async () => {
   await window.opened.context.ready;
   window.jupyterapp.shell.activateById(window.opened.id);
 })()"""
+RUN = "void window.jupyterapp.commands.execute('notebook:run-all-cells')"
+SAVE = "window.opened.context.save()"
 
 
 @pytest.fixture
 def lab(tmp_path, request):
-    """JupyterLab on a folder with what the notebook's dashboard needs, in a theme; its address."""
+    """JupyterLab on a folder with the notebook, not run yet, in a theme; its address."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    notebook.cells = [cells[0], next(cell for cell in cells if "mk.show.live(" in cell.source)]
     for cell in notebook.cells:
-        cell.outputs = []
-        cell.source = cell.source.replace("[:200].split(40)", "[:800].split(40)")  # long enough to take pictures of
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+            cell.source = cell.source.replace(*LONGER)
     work = tmp_path / "work"
     work.mkdir()
     nbformat.write(notebook, work / "notebook.ipynb")
@@ -85,31 +96,35 @@ def lab(tmp_path, request):
 @pytest.mark.skipif(browser() is None, reason="no Chromium, so nobody has seen the dashboard move: install chromium")
 @pytest.mark.parametrize("lab", ["light", "dark"], indirect=True)
 def test_the_dashboard_moves_while_the_engines_work(lab, tmp_path):
-    """Screenshots at three moments while the cell runs: each shows more than the one before."""
+    """The whole notebook; screenshots at three moments while the dashboard's cell runs: each shows more than before."""
     url, theme = lab
     with Chrome(tmp_path / "profile", dark=theme == "dark") as page:
         page.open(url)
         page.wait("typeof window.jupyterapp == 'object'", 60)
         page.ask(OPEN)
         page.wait("window.opened.sessionContext?.session?.kernel?.status == 'idle'", 90)
-        page.ask("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        page.wait(STATE, 120)
+        page.ask(RUN)
+        page.wait(f"({STATE})?.busy", 300)
         page.ask("document.querySelector('.jp-OutputArea span[role=status]').scrollIntoView({block: 'start'})")
         moments = []
 
         def look():
             state = page.ask(STATE)
-            if state and state["busy"] and state["sent"] > (moments[-1]["after"] if moments else 0):
+            assert not state or state["busy"] or len(moments) == 3, f"the cell was over after {len(moments)} moments"
+            if state and state["sent"] > (moments[-1]["after"] if moments else 0):
                 state["picture"] = page.picture(state["box"])
                 state["after"] = page.ask(STATE)["sent"]  # it may have moved between the look and the picture
                 moments.append(state)
             return len(moments) == 3
 
-        wait_for(look, 120, "three moments of the run")
-        last = page.wait(f"(s => !s?.busy && s)({STATE})", 120)
+        wait_for(look, 300, "three moments of the run")
+        last = page.wait(f"(s => !s?.busy && s)({STATE})", 300)
         last["picture"] = page.picture(last["box"])
         moments.append(last)
         whole = page.picture()
+        page.wait(f"({ALL})[1] == 0 || ({ALL})[2].length", 300)
+        numbers, _, wrong = page.ask(ALL)
+        page.ask(SAVE)
     if SHOTS:
         for k, moment in enumerate(moments):
             Path(SHOTS, f"dashboard_{theme}_{k}.png").write_bytes(moment["picture"])
@@ -121,3 +136,30 @@ def test_the_dashboard_moves_while_the_engines_work(lab, tmp_path):
     layers = "secret conv1 pool1 relu1 conv2 pool2 relu2 fc1 relu3 fc2 reveal".split()
     assert all(set(layers) <= set(m["layers"]) for m in (*while_busy[1:], last)), "the bars lost their names"
     assert last["bars"] >= 4 * 11 and last["status"].startswith("done: 760 rounds online")
+    assert wrong == [] and numbers == list(range(1, len(numbers) + 1)), "all cells ran, in order"
+    saved = nbformat.read(tmp_path / "work" / "notebook.ipynb", as_version=4)
+    assert_same_results(saved, nbformat.read(NOTEBOOK, as_version=4))
+
+
+def assert_same_results(saved, committed):
+    """What was printed is what the committed notebook says, but for times."""
+    pairs = [pair for pair in zip(saved.cells, committed.cells, strict=True) if pair[0].cell_type == "code"]
+    for ours, theirs in pairs:
+        if "nbval-ignore-output" not in theirs.metadata.get("tags", []):
+            said = ["".join(o.text for o in cell.outputs if o.output_type == "stream") for cell in (ours, theirs)]
+            if "live.rounds" in theirs.source:
+                said = [text.rpartition("190 rounds")[0] or text.rpartition("760 rounds")[0] for text in said]
+            assert said[0] == said[1] and (said[0] or not any(o.output_type == "stream" for o in theirs.outputs))
+
+
+def test_the_page_shows_the_final_picture(tmp_path):
+    """`nbconvert --to html` of the notebook: the dashboard as it ended is a picture, with what it shows in words."""
+    command = [sys.executable, "-m", "nbconvert", "--to", "html", "--output-dir", str(tmp_path), str(NOTEBOOK)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    page = (tmp_path / f"{NOTEBOOK.stem}.html").read_text(encoding="utf-8")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    (cell,) = [cell for cell in notebook.cells if "mk.show.live(" in cell.source]
+    (shown,) = [output.data for output in cell.outputs if "image/png" in output.get("data", {})]
+    assert "done: 190 rounds online" in shown["text/plain"]
+    assert re.sub(r"\s", "", shown["image/png"]) in page, "the last picture is on the page"
+    assert "Error displaying widget" not in page and "application/vnd.jupyter.widget-view" not in page
