@@ -109,7 +109,8 @@ def main(argv=None) -> int:
         "cases",
         nargs="*",
         metavar="[BENCH] [NAME …]",
-        help="costs (default), fss, engines, events, accuracy, agreement or speech; and which of its cases (all)",
+        help="costs (default), fss, engines, events, accuracy, agreement, speech, kernels, shapes or gpu; and which "
+        "of its cases (all)",
     )
     bench.add_argument("--parties", type=int)
     bench.add_argument("--link", type=link, help="lan, wan, or RTT_MS,MBIT_PER_S")

@@ -98,6 +98,9 @@ class SecretTensor(torch.Tensor):
 
     `shared` holds the shares of the parties in this process, `session` is the one that it belongs to. A tensor that
     torch makes up on the way (`zeros_like`, the 1 that `backward` begins with) has a `public` value and costs nothing.
+
+    Its `device` is the CPU, also where its shares lie on a GPU, or are shapes in a dry run: torch chooses operators by
+    the device, fused attention say, and a program must be the same one everywhere.
     """
 
     @staticmethod
@@ -110,7 +113,7 @@ class SecretTensor(torch.Tensor):
             dtype = torch.float32 if cell.pending is not None or cell.shared.shares[0].frac else torch.int64
         out = torch.Tensor._make_wrapper_subclass(
             cls, data.shape, strides=data.stride(), storage_offset=data.storage_offset(), dtype=dtype,
-            device="cpu" if data.is_meta else data.device,
+            device="cpu",
         )  # fmt: skip
         out.cell = cell
         return out

@@ -7,6 +7,9 @@
     events      what it costs that the notebook hears every word
     speech      whether secure transcription keeps up with the speaker
     fss         keys per second and core
+    kernels     what a device does in a second, kernel by kernel
+    shapes      transformers of well-known shapes, with random weights
+    gpu         the page docs/gpu.md; the one that is meant if none is named and the device is a GPU
 
 A bench is a module with `main(names, options)`, which prints and returns the exit status, and `TAKES`, the options that
 it heeds; any other is refused rather than ignored.
@@ -18,14 +21,14 @@ from . import models  # noqa: F401  (adds its cases)
 from .cases import CASES
 from .options import Options
 
-BENCHES = ("costs", "fss", "engines", "events", "accuracy", "agreement", "speech")
+BENCHES = ("costs", "fss", "engines", "events", "accuracy", "agreement", "speech", "kernels", "shapes", "gpu")
 
 __all__ = ["BENCHES", "CASES", "Options", "main"]
 
 
 def main(names: list[str], options: Options) -> int:
-    """Run the bench that the first name says, or `costs` if it says none. Returns the exit status."""
-    first, *rest = names or ["costs"]
+    """Run the bench that the first name says; if it says none `costs`, on a GPU `gpu`. Returns the exit status."""
+    first, *rest = names or ["costs" if options.device in (None, "cpu") else "gpu"]
     bench, names = (first, rest) if first in BENCHES else ("costs", names)
     if bench == "costs" and (unknown := [n for n in names if n not in CASES]):
         print(f"no case {', '.join(unknown)}; benches are: {' '.join(BENCHES)}; cases of costs: {' '.join(CASES)}")

@@ -34,8 +34,8 @@ def measure(
 
     Raises KeyError for a case that does not exist, ValueError for a suite or device that the kit does not have.
     """
-    if device != "cpu":
-        raise ValueError(f"device {device!r} is not in this release; there is 'cpu'")
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"device {device!r} is not in this release; there are 'cpu' and 'cuda'")
     chosen = CASES[name]
     torch.manual_seed(0)
     plain = chosen.inputs()
@@ -43,8 +43,8 @@ def measure(
     with torch.set_grad_enabled(chosen.trains):
         expected = _in_plaintext(chosen, plain, net)
         # Warms up: kernels come from numba's cache at their first call.
-        _once(chosen, plain, net, expected, parties, link, suite)
-        rows = [_once(chosen, plain, net, expected, parties, link, suite) for _ in range(repeat)]
+        _once(chosen, plain, net, expected, parties, link, suite, device)
+        rows = [_once(chosen, plain, net, expected, parties, link, suite, device) for _ in range(repeat)]
     row = {key: statistics.median(r[key] for r in rows) for key in rows[0]}
     return {"case": name, "suite": suite, "parties": parties} | row
 
@@ -61,7 +61,7 @@ def _weights(net):
     return [p.detach() for p in net.parameters()]
 
 
-def _once(chosen, plain, net, expected, parties, link, suite):
+def _once(chosen, plain, net, expected, parties, link, suite, device):
     def set_up(*values):
         session = Session.current()
         if net is not None:
@@ -80,7 +80,7 @@ def _once(chosen, plain, net, expected, parties, link, suite):
 
     values = plain if net is None else (net, *plain)
     planned = plan(lambda *v: online(set_up(*v)), *values, parties=parties, link=link, suite=suite)
-    session = Session(parties, link=link, suite=planned.report.suite)
+    session = Session(parties, link=link, suite=planned.report.suite, device=device)
     session.prepare(planned.draws)
     with session:
         ready = set_up(*values)
@@ -111,6 +111,7 @@ def _error(out, expected) -> float:
     """The largest difference; of bits, how many are wrong."""
     if isinstance(out, list):
         return max(_error(a, b) for a, b in zip(out, expected, strict=True))
+    out = out.cpu()
     return float((out != expected).sum() if out.dtype == torch.bool else (out - expected).abs().max())
 
 

@@ -34,12 +34,16 @@ def scale(mpc: Suite, x: AShare, factor, operator=torch.mul) -> Protocol[AShare]
     long factor would leave x no room in the ring.   Domain: x and the result below 2^(w-17-frac) (2^31 for 64 and 16).
     Price: 1 round (0 for whole numbers)
     """
-    whole, *rest = limbs(factor, x.ring)
+    whole, *rest = ((_beside(x, limb), frac) for limb, frac in limbs(factor, x.ring))
     total = x.like(operator(x.data, whole[0])) if whole[0] is not None else None
     products = [x.like(operator(x.data, limb), x.frac + frac) for limb, frac in rest]
     for part in (yield from together(*(mpc.truncate(p, frac) for p, (_, frac) in zip(products, rest)))):
         total = part if total is None else total + part
     return total
+
+
+def _beside(x: AShare, limb):
+    return limb.to(x.data.device) if isinstance(limb, torch.Tensor) else limb
 
 
 def limbs(factor, ring: Ring) -> list[tuple]:

@@ -1,6 +1,6 @@
 """Real samples, a real model, the same answers:
 
-    python -m mpckit bench agreement lenet
+python -m mpckit bench agreement lenet
 """
 
 import json

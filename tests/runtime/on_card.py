@@ -2,6 +2,7 @@
 object a program, with what was equal, what ran, and how often the host waited for a value between two rounds.
 """
 
+import importlib.util
 import json
 import sys
 import tempfile
@@ -47,6 +48,27 @@ def attention(x):
         return mk.private(layer, owner=1)(x)
 
 
+def transformer(kind, **options):
+    """A tiny one of Hugging Face, on secret tokens."""
+
+    def program(x):
+        import transformers
+
+        config = {
+            "vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 16, "max_position_embeddings": 8, "pad_token_id": 0, "bos_token_id": 0,
+        }  # fmt: skip
+        torch.manual_seed(3)
+        model = getattr(transformers, f"{kind}Model")(
+            getattr(transformers, f"{kind}Config")(**config, **options)
+        ).eval()
+        with torch.no_grad():
+            private = mk.private(model, owner=1)
+            return private(x, attention_mask=torch.tensor([[1, 1, 0]])).last_hidden_state
+
+    return program
+
+
 PROGRAMS = {
     "products": (lambda x: (x @ x.mT * x.sum() - x.square() @ x).mean(), normal(6, 6)),
     "compare": (lambda x: torch.where((x > 0.3) & (x != 1), x, -1.0), normal(70)),
@@ -59,6 +81,8 @@ PROGRAMS = {
     "inference": (inference, normal(1, 1, 8, 8)),
     "training": (training, normal(2, 1, 8, 8)),
     "attention": (attention, normal(1, 3, 8)),
+    "bert": (transformer("Bert"), torch.tensor([[5, 6, 0]])),
+    "llama": (transformer("Llama", num_key_value_heads=1), torch.tensor([[5, 6, 0]])),
 }
 SESSIONS = {
     "bits": {"suite": "bits"},
@@ -67,7 +91,7 @@ SESSIONS = {
     "fss": {"suite": "fss"},
     "fss, keys on disk": {"suite": "fss", "key_memory": 0},
 }
-BITS_ONLY = ("pieces", "top")  # nothing in them differs between the suites
+BITS_ONLY = ("pieces", "top", "bert", "llama")  # what else is in them differs between the suites as elsewhere
 RUNS = [(p, s) for p in PROGRAMS for s in ("bits", "fss") if s == "bits" or p not in BITS_ONLY]
 RUNS += [("compare", s) for s in SESSIONS if s not in ("bits", "fss")]
 
@@ -91,6 +115,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         runner = build(Path(folder))
     for name, kind in RUNS:
+        if name in ("bert", "llama") and importlib.util.find_spec("transformers") is None:
+            continue  # the test says that it is skipped
         (program, x), options = PROGRAMS[name], SESSIONS[kind]
         expected, here, _ = run(program, x, "cpu", record=True, **options)
         with Card(runner) as card:

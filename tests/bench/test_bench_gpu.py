@@ -1,0 +1,82 @@
+"""What fills docs/gpu.md runs on a CPU too, on smaller things:
+
+python -m mpckit bench kernels
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mpckit.__main__ import main
+from mpckit.bench import gpu, kernels, shapes
+
+DOCS = Path(__file__).parents[2] / "docs" / "gpu.md"
+
+
+def test_the_page_has_no_figures_or_those_of_one_run():
+    text = DOCS.read_text()
+    if gpu.MISSING in text:
+        assert text == gpu.unmeasured(), "a page without figures is what the command prints without a GPU"
+    else:
+        assert "\nMeasured on: " in text and "torch" in text
+    rows = [name for name, *_ in kernels.cases(torch.device("meta"), kernels.FULL)] + list(shapes.SHAPES)
+    assert [line.split(" | ")[0].removeprefix("| ") for line in text.splitlines() if line.startswith("| ")][1:] == [
+        *rows[: -len(shapes.SHAPES)], "shape", *shapes.SHAPES,
+    ]  # fmt: skip
+    assert gpu.DEMANDED.keys() | gpu.CEILING.keys() | gpu.ONLINE.keys() <= set(rows)
+
+
+def test_every_kernel_case_runs():
+    found = list(kernels.rates(torch.device("cpu"), 1 << 10, 1))
+    assert all(row["per_second"] > 0 for row in found) and len(found) == len({row["case"] for row in found})
+    assert all(gpu.kernel_line(row["case"], row["unit"], row["per_second"]).count("|") == 6 for row in found)
+
+
+def test_a_small_shape_answers_as_in_plaintext():
+    pytest.importorskip("transformers")
+    small = {"vocab_size": 40, "n_positions": 8, "n_embd": 16, "n_layer": 1, "n_head": 2, "bos_token_id": 0}
+    model = shapes.build(shapes.CAUSAL, "GPT2Config", small | {"eos_token_id": 0})
+    row = shapes.measure(model, torch.tensor([[5, 6, 7]]))
+    assert list(row) == shapes.KEYS[1:-1]
+    assert row["max_err"] < 1e-2 and row["same_answer"] == 1.0
+    assert row["key_bytes"] > 10_000 and row["wan_s"] > row["rounds"] * 0.03 > row["lan_s"] - row["online_s"]
+    line = gpu.shape_line("gpt2", row | {"failed": None})
+    assert line.count("|") == gpu.shape_line("gpt2", None).count("|") == 12 and "<= 1.0 s" in line
+    assert shapes.line(row | {"case": "gpt2", "failed": None}).startswith("gpt2 ")
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("bert-base", 109), ("gpt2", 124), ("gpt-neo-1.3b", 1316), ("llama2-7b", 6738), ("llama2-13b", 13016)],
+)
+def test_shapes_have_their_number_of_weights(name, millions):
+    pytest.importorskip("transformers")
+    with torch.device("meta"):
+        model = shapes.build(*shapes.SHAPES[name])
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6) == millions
+
+
+def test_a_model_that_finds_no_room_is_a_row(monkeypatch):
+    def full(*_):
+        raise MemoryError("no room on cuda:0 for Mask(…)\nmore")
+
+    monkeypatch.setattr(shapes, "build", full)
+    (row,) = shapes.rows(["gpt2"], "cpu", "fss")
+    assert row["failed"] == "no room on cuda:0 for Mask(…)"
+    assert "no room on cuda:0" in gpu.shape_line("gpt2", row) and "no room on cuda:0" in shapes.line(row)
+
+
+def test_a_gpu_is_what_the_page_is_for(capsys, monkeypatch):
+    assert main(["bench", "gpu"]) == 0 and capsys.readouterr().out == gpu.unmeasured()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RuntimeError, match="sees no GPU here"):
+        main(["bench", "--device", "cuda"])
+    assert [main(["bench", bench, "nothing"]) for bench in ("gpu", "kernels", "shapes")] == [2, 2, 2]
+
+
+def test_rows_as_objects(capsys, monkeypatch):
+    monkeypatch.setattr(kernels, "SMALL", 1 << 8)
+    assert main(["bench", "kernels", "--json", "--repeat", "1"]) == 0
+    assert [list(json.loads(line)) for line in capsys.readouterr().out.splitlines()][0] == kernels.KEYS
