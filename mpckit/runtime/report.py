@@ -128,12 +128,12 @@ class Report:
         """Predicted by the virtual clock: compute of the slowest party, software of exchanges, latency, bytes."""
         return (link or self.link).seconds(*self.total(phase).cost, self.exchange)
 
-    def by_layer(self, phase: str = "online") -> dict[str, Line]:
-        """Lines added up by layer: the path without its operator."""
+    def by_layer(self, phase: str = "online", depth: int | None = None) -> dict[str, Line]:
+        """Lines added up by layer: the path without its operator. `depth=1`: by the model's outermost modules."""
         layers: dict[str, list[Line]] = {}
         for line in self.lines:
             if line.phase == phase:
-                layers.setdefault(layer_of(line.path), []).append(line)
+                layers.setdefault(layer_of(line.path, depth), []).append(line)
         return {path: total(lines, phase, path) for path, lines in layers.items()}
 
     @property
@@ -223,9 +223,9 @@ class Diff:
         return diff_html(self)
 
 
-def layer_of(path: str) -> str:
-    """The layer in a path of the ledger: "conv1" of "conv1/convolution"."""
-    return path.rpartition("/")[0] or path
+def layer_of(path: str, depth: int | None = None) -> str:
+    """The layer in a path of the ledger: "conv1" of "conv1/convolution"; no more than `depth` modules deep."""
+    return "/".join((path.rpartition("/")[0] or path).split("/")[:depth])
 
 
 def written(text: str, path: str | Path | None) -> str:

@@ -1,6 +1,8 @@
 """Plots of what a ledger says and of what parties see. They read reports and events; no layer below knows of them.
 
 by_layer(report), summary(report), timeline(report), what_if(report)    figures of a bill
+variants({name: report})                     … of several bills, layer by layer, on the same axes
+confusion({name: answers}, encrypted)        which answers are the same, and what is taken for what
 eyes(image, parties), pictures({title: image}, alt)                     what is seen of a secret
 shares(x)            its pieces and their histograms, while the secret moves
 view_as(party, of)   what one party received in a recorded run, and nothing else
@@ -15,6 +17,7 @@ show(figure, alt)    display that survives in a saved notebook, on GitHub and as
 check(answer)        the notebooks' puzzles: right? private? at what price?
 """
 
+from .confusion import confusion
 from .crossing import Crossing, crossing
 from .display import Picture, show
 from .explore import explore
@@ -29,9 +32,10 @@ from .received import View, view_as
 from .sequence import sequence
 from .stepper import Stepper, stepper
 from .tree import trees
+from .variants import variants
 
 __all__ = [
-    "Crossing", "LinkSliders", "Live", "Picture", "Stepper", "View", "by_layer", "check", "crossing", "explore", "eyes",
-    "forms", "link_sliders", "live", "pictures", "sequence", "shares", "show", "stepper", "summary", "timeline",
-    "trees", "view_as", "what_if",
+    "Crossing", "LinkSliders", "Live", "Picture", "Stepper", "View", "by_layer", "check", "confusion", "crossing",
+    "explore", "eyes", "forms", "link_sliders", "live", "pictures", "sequence", "shares", "show", "stepper", "summary",
+    "timeline", "trees", "variants", "view_as", "what_if",
 ]  # fmt: skip

@@ -15,10 +15,10 @@ HEIGHT = 430
 
 
 def pictures(named: dict[str, torch.Tensor], alt: str) -> Picture:
-    """Pictures [H, W] side by side, each in its own range of greys."""
+    """Pictures side by side: [H, W] each in its own range of greys, [H, W, 3] in colours from 0 to 1."""
     figure = make_subplots(1, len(named), subplot_titles=list(named), horizontal_spacing=0.03)
     for column, (name, picture) in enumerate(named.items(), 1):
-        figure.add_trace(_heatmap(picture, name), 1, column)
+        figure.add_trace(_colours(picture, name) if picture.dim() == 3 else _heatmap(picture, name), 1, column)
     style(figure, height=300, margin=dict(l=10, r=10, t=40, b=10))
     _square(figure)
     return Picture(figure, alt)
@@ -104,6 +104,11 @@ def _heatmap(picture, name, **more):
         z=picture.numpy().astype("float32"), colorscale="gray", showscale=False, name=name,
         hovertemplate="row %{y}, column %{x}: %{z:.3f}<extra>" + name + "</extra>", **more,
     )  # fmt: skip
+
+
+def _colours(picture, name):
+    levels = (picture.clamp(0, 1) * 255).round().byte().numpy()
+    return go.Image(z=levels, name=name, hovertemplate="row %{y}, column %{x}: %{z}<extra>" + name + "</extra>")
 
 
 def _histogram(picture, name, **more):

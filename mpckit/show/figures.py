@@ -11,15 +11,15 @@ from .theme import COLOURS, DASHES, style
 BYTES = dict(exponentformat="SI", ticksuffix="B ")  # 5 MB at a tick, not 5,000,000
 
 
-def layers(report: Report, phase: str = "online") -> list[Line]:
+def layers(report: Report, phase: str = "online", depth: int | None = None) -> list[Line]:
     """The layers that speak, in the order in which they first do."""
-    return [line for line in report.by_layer(phase).values() if line.rounds]
+    return [line for line in report.by_layer(phase, depth).values() if line.rounds]
 
 
-def by_layer(report: Report, phase: str = "online") -> Picture:
-    """Bytes and rounds of each layer, as two rows of bars over the same names."""
+def by_layer(report: Report, phase: str = "online", depth: int | None = None) -> Picture:
+    """Bytes and rounds of each layer, as two rows of bars over the same names; `depth` as for `report.by_layer`."""
     figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05)
-    lines = layers(report, phase)
+    lines = layers(report, phase, depth)
     bars(figure, lines)
     style(figure, height=110 + 26 * len(lines), showlegend=False)
     _bar_axes(figure)

@@ -27,8 +27,8 @@ class Live:
     `team.run` has returned.
     """
 
-    def __init__(self, team, *others: Report):
-        self.watch = Watch(team.parties)
+    def __init__(self, team, *others: Report, depth: int | None = None):
+        self.watch = Watch(team.parties, depth)
         self._lock, self._due, self._handle, self._cell = threading.Lock(), 0.0, None, None
         self._online = (0.0, 0.0)  # compute of the slowest, and elapsed, before this run
         # Which cell a message belongs to is a context variable. The listener's thread has that of the cell in which the
@@ -124,11 +124,12 @@ class Live:
         return bundle_of(self.box, self.still())
 
 
-def live(team, *others: Report) -> Live:
+def live(team, *others: Report, depth: int | None = None) -> Live:
     """Show a dashboard of `team`'s runs from here on; call `team.run` in the same or in a later cell.
 
-    `others`: reports of plans with other suites, to compare on other links.
+    `others`: reports of plans with other suites, to compare on other links. `depth=1`: a bar for each of the model's
+    outermost modules, where it has too many layers for all of them.
     """
-    panel = Live(team, *others)
+    panel = Live(team, *others, depth=depth)
     panel.show()
     return panel

@@ -41,10 +41,11 @@ class Watch:
     """Adds up all runs of a team since it was made.
 
     Seconds between exchange and answer are split by the parties' clocks, which on one machine are one: until the last
-    party came it is waiting, from then on the wire.
+    party came it is waiting, from then on the wire. `depth`: how deep in a model to tell layers apart.
     """
 
-    def __init__(self, parties: int):
+    def __init__(self, parties: int, depth: int | None = None):
+        self.depth = depth
         self.parties, self.runs, self.running = parties, 0, False
         self.curves = [Curve() for _ in range(parties)]
         self.layers: dict[str, Spent] = {}
@@ -84,7 +85,7 @@ class Watch:
         party, sent = event["party"], sum(event["to"].values())
         if event["rounds"]:
             self.curves[party].add(now - self._start, sent, event["rounds"])
-        layer = self.layers.setdefault(layer_of(event["path"]), Spent())
+        layer = self.layers.setdefault(layer_of(event["path"], self.depth), Spent())
         layer.compute += event["compute"] / self.parties
         layer.sent[party] = layer.sent.get(party, 0) + sent
         layer.rounds += event["rounds"] if party == 0 else 0
