@@ -1,12 +1,15 @@
 """Keys as a gate is dealt them: of a whole tensor, in chunks, for one use."""
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 
 import torch
 
 from .. import kernels
 from ..once import OneTime, ReuseError
 from . import dcf, dpf
+
+AT_ONCE = 1 << 20  # keys that are evaluated together on a GPU, which one chunk would leave idle
 
 
 class Keys(OneTime):
@@ -59,9 +62,10 @@ class Keys(OneTime):
         whole, start, total = None, 0, self._count
         chunks = self._spend()[::-1]
         while chunks:
-            count, load = chunks.pop()
-            values = evaluate(load(), x.narrow(-1, start, count))
-            del load  # what has been evaluated goes, before the next is fetched
+            key = _next(chunks)
+            count = len(key)
+            values = evaluate(key, x.narrow(-1, start, count))
+            del key  # what has been evaluated goes, before the next is fetched
             if count == total:
                 return values
             if whole is None:  # values of each chunk for themselves would leave memory in fragments
@@ -78,3 +82,19 @@ class Keys(OneTime):
             raise ReuseError(
                 "these keys have been used: each hides its point for one opened value only; draw others"
             ) from None
+
+
+def _next(chunks: list):
+    """The last of the chunks' keys, taken out; on a GPU those before it as well, up to `AT_ONCE`."""
+    keys = [chunks.pop()[1]()]
+    count = len(keys[0])
+    while chunks and keys[0].root.device.type != "cpu" and count + chunks[-1][0] <= AT_ONCE:
+        keys.append(chunks.pop()[1]())
+        count += len(keys[-1])
+    return keys[0] if len(keys) == 1 else joined(keys)
+
+
+def joined(keys: list):
+    """Keys of one kind side by side: in each of their tensors [..., N, 2] the last dimension but one counts them."""
+    names = [f.name for f in fields(keys[0]) if isinstance(getattr(keys[0], f.name), torch.Tensor)]
+    return replace(keys[0], **{name: torch.cat([getattr(key, name) for key in keys], -2) for name in names})

@@ -10,7 +10,7 @@ import torch
 from test_dpf import streams
 
 from mpckit import kernels
-from mpckit.fss import Keys, dcf, dpf
+from mpckit.fss import Keys, batch, dcf, dpf
 from mpckit.once import ReuseError
 
 N, BITS = 11, 9
@@ -93,3 +93,31 @@ def test_no_keys_at_all():
         assert len(keys) == 0 and keys.equal(X[:, :0]).shape == (3, 0)
         with pytest.raises(ReuseError):
             keys.equal(X[:, :0])
+
+
+@pytest.mark.parametrize("bits", [5, 7, 12, 40])
+def test_keys_side_by_side_are_the_same_functions(bits):
+    torch.manual_seed(bits)
+    alpha, x = torch.randint(-(2**63), 2**63 - 1, (2, 50))
+    points = dpf.gen(alpha, bits, streams("points"))
+    ramps = dcf.gen(alpha, torch.stack((alpha, x, x)), bits, streams("ramps"))
+    for one, two, evaluate in ((*points, dpf.less_than), (*ramps, dcf.eval)):
+        for key in (one, two):
+            parts = [key[:20], key[20:21], key[21:]]
+            assert torch.equal(evaluate(batch.joined(parts), x), evaluate(key, x))
+
+
+def test_on_a_gpu_chunks_are_evaluated_together_up_to_a_bound(monkeypatch):
+    class Elsewhere:  # a key that is not on the CPU
+        def __init__(self, count):
+            self.count, self.root = count, torch.empty(0, device="meta")
+
+        def __len__(self):
+            return self.count
+
+    monkeypatch.setattr(batch, "AT_ONCE", 10)
+    monkeypatch.setattr(batch, "joined", lambda keys: Elsewhere(sum(map(len, keys))))
+    seen, chunks = [], [(n, lambda n=n: Elsewhere(n)) for n in (4, 4, 4, 20, 1, 9, 1)]
+    x = torch.arange(43)
+    found = batch.Keys(0, chunks)._evaluate(lambda key, x: seen.append(len(key)) or x, x)
+    assert seen == [8, 4, 20, 10, 1] and torch.equal(found, x)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 import mpckit as mk
+from mpckit.correlations import masked
 from mpckit.runtime import device as devices
 
 
@@ -111,6 +112,7 @@ def main():
     from card import DEVICE, Card  # changes torch: only in a process of its own
     from host import build
 
+    masked.CHUNK = 32  # elements: several chunks of keys, which a card evaluates together
     devices.usable = lambda name: DEVICE if name == "card" else torch.device(name)  # for this process it is there
     with tempfile.TemporaryDirectory() as folder:
         runner = build(Path(folder))
