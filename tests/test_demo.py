@@ -12,7 +12,7 @@ def test_three_digits_are_read_and_billed(capsys, tmp_path):
     assert main(["demo", "--digits", "3", "--html", str(page)]) == 0
     out = capsys.readouterr().out
     assert len(re.findall(r"^ +(\d) +\1 +\1 +0\.00\d+$", out, re.M)) == 3  # label, plaintext, encrypted, error
-    assert "3 of 3 predictions agree" in out and re.search(r"rounds +38$", out, re.M)
+    assert "3 of 3 predictions agree" in out and re.search(r"rounds +35$", out, re.M)
     for what in ("sent by a party", "offline, from the dealer", "seconds here", "on LAN", "on WAN"):
         assert what in out
     text = page.read_text(encoding="utf-8")
