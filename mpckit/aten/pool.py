@@ -9,7 +9,7 @@ import torch
 
 from .arithmetic import div, mul
 from .table import beside, call, local, numbers, row, secret_form, session_of, unknown
-from .waiting import largest
+from .waiting import largest, mean
 
 
 def windows(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool):
@@ -98,10 +98,16 @@ def sum_over_backward(grad, x, indices):
     return grad
 
 
+def _one_count(counts) -> int | None:
+    """How many entries all windows have, if it is one number."""
+    same = all(bool((c == c[0]).all()) for c in counts)
+    return math.prod(int(c[0]) for c in counts) if same else None
+
+
 def averaged(x, counts):
     """x over the entries of its window; `counts` by dimension."""
-    if all(bool((c == c[0]).all()) for c in counts):
-        return div(x, math.prod(int(c[0]) for c in counts))
+    if (count := _one_count(counts)) is not None:
+        return div(x, count)
     return mul(x, 1 / (counts[0] if len(counts) == 1 else counts[0][:, None] * counts[1]).double())
 
 
@@ -140,7 +146,9 @@ def _with_unknown(out):
 
 
 def _mean_over(x, indices, counts):
-    return averaged(sum_over(x, indices), counts)
+    count = _one_count(counts)
+    out = mean(x, lambda v: sum_over(v, indices), count) if count else None
+    return averaged(sum_over(x, indices), counts) if out is None else out
 
 
 def _mean_over_backward(grad, x, indices, counts):

@@ -5,7 +5,8 @@ A matrix product or a convolution of fixed-point numbers has twice their fractio
 product. What is added meanwhile, a bias, a residual, another product, is kept beside it. Then
 - a ReLU of the sum is one gate with the truncation (`gates.relu_truncated`): one word is opened instead of two;
 - a maximum over windows is taken of the sum as it is, and only what has won is truncated. It may also come before a
-  ReLU that was asked for first, since both keep the order of numbers.
+  ReLU that was asked for first, since both keep the order of numbers;
+- a mean over 2^k numbers is their sum in a unit that is finer by k bits, truncated once.
 So a ReLU of such a sum waits too, until its shares are taken.
 """
 
@@ -169,3 +170,13 @@ def largest(x, maximum) -> SecretTensor | None:
         return None
     won = maximum(kept.sum.finer(), kept.sum.more)
     return Sum(won, kept.sum.more, None, kept.sum.home).pending(type(kept), kept.path)
+
+
+def mean(x, summed, count: int) -> SecretTensor | None:
+    """summed(x in its finer unit) by a power of two, pending, if x is.   Domain: 2^30 by `count`, as `Sum.finer`."""
+    kept, bits = waiting(x, Product), count.bit_length() - 1
+    if kept is None or count != 1 << bits:
+        return None
+    x.session.meter.entry().calls += 1  # the bill has a line for it, and nothing on it
+    total = each(summed(kept.sum.finer()), lambda s: s.like(s.data, s.frac + bits))
+    return Sum(total, kept.sum.more + bits, None, kept.sum.home).pending(Product, kept.path)

@@ -77,6 +77,10 @@ def late(x, w):
         case("ReLU, then maximum", lambda x, w, b: F.max_pool2d(conv(x, w, b).relu(), 3, 2, 1), X, W, B),
         case("maximum alone", lambda x, w: F.max_pool2d(conv(x, w), 2), X, W),
         case("adaptive maximum", lambda x, w: F.adaptive_max_pool2d(conv(x, w) + x, 3).relu(), X, W),
+        case("mean, then ReLU", lambda x, w, b: F.avg_pool2d(conv(x, w, b) + x, 2).relu(), X, W, B),
+        case("mean of means", lambda x, w: F.adaptive_avg_pool2d(F.avg_pool2d(conv(x, w), (1, 2)), (9, 2)), X, W),
+        case("mean of nine", lambda x, w: F.avg_pool2d(conv(x, w), 3, 2, 1, count_include_pad=False).relu(), X, W),
+        case("mean of a ReLU", lambda x, w: F.avg_pool2d(conv(x, w).relu(), 2), X, W),
         case("ReLU for two", both_of, X, W),
         case("asked late", late, X, W),
         case("Linear", lambda x, w: F.linear(x, w).relu(), X, LINEAR),
@@ -145,6 +149,13 @@ def test_a_maximum_leaves_less_to_truncate_and_comes_before_a_relu():
         assert rounds == 1 + 2 * 2 + 2
         least = 8 * (X[..., :8, :].numel() + W.numel() + compared + won)
         assert least < sent <= least + (compared + 2 * won) // 8 + 3
+
+
+def test_a_mean_of_four_costs_nothing():
+    plain = online(lambda x, w: conv(x, w)[..., ::2, ::2].relu(), X[..., :8, :], W, suite="fss")
+    few = X[..., :8, :].numel() // 4
+    rounds, sent = online(lambda x, w: F.avg_pool2d(conv(x, w), 2).relu(), X[..., :8, :], W, suite="fss")
+    assert rounds == 1 + 2 < plain[0] and sent == 8 * (X[..., :8, :].numel() + W.numel() + few) + 2 * few // 8
 
 
 def test_what_nobody_takes_costs_nothing_and_is_let_go():
