@@ -16,6 +16,8 @@ from .protocols.suites import BitSuite, FssSuite  # families of protocols
 from .tensor import SecretError, SecretTensor, reveal, secret  # torch on top
 from .nn import private
 from .folding import fold
+from .generate import generate
+from .runtime.tell import tell
 from . import aten  # registers the operators
 
 __version__ = "0.1.0"

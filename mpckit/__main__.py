@@ -109,7 +109,7 @@ def main(argv=None) -> int:
         "cases",
         nargs="*",
         metavar="[BENCH] [NAME …]",
-        help="costs (default), fss, engines, events, accuracy, agreement, speech, kernels, shapes or gpu; and which "
+        help="costs (default), fss, engines, events, accuracy, agreement, speech, gpt, kernels, shapes or gpu; and which "
         "of its cases (all)",
     )
     bench.add_argument("--parties", type=int)
@@ -117,7 +117,7 @@ def main(argv=None) -> int:
     bench.add_argument("--suite", help="default: bits; for `accuracy` and `agreement`: all that there are")
     bench.add_argument("--device")
     bench.add_argument("--repeat", type=int)
-    bench.add_argument("--samples", type=int, help="for `agreement`: how many of each case (default: its bound's)")
+    bench.add_argument("--samples", type=int, help="for `agreement`, `gpt`: how many of a case (default: its bound's)")
     bench.add_argument("--json", action="store_const", const=True, help="one object a line")
     commands.add_parser("lab", help="open the first notebook in JupyterLab")
     make = commands.add_parser("keys", help="make the key pair with which a party proves who it is")

@@ -6,6 +6,7 @@
     engines     an inference on real engines: what takes the time, and whether the prediction holds
     events      what it costs that the notebook hears every word
     speech      whether secure transcription keeps up with the speaker
+    gpt         whether the small GPT writes the same, and seconds and memory for a token on engines
     fss         keys per second and core
     kernels     what a device does in a second, kernel by kernel
     shapes      transformers of well-known shapes, with random weights
@@ -21,7 +22,7 @@ from . import models  # noqa: F401  (adds its cases)
 from .cases import CASES
 from .options import Options
 
-BENCHES = ("costs", "fss", "engines", "events", "accuracy", "agreement", "speech", "kernels", "shapes", "gpu")
+BENCHES = ("costs", "fss", "engines", "events", "accuracy", "agreement", "speech", "gpt", "kernels", "shapes", "gpu")
 
 __all__ = ["BENCHES", "CASES", "Options", "main"]
 

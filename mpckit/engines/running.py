@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Protocol
 
 import cloudpickle
@@ -87,17 +87,21 @@ class Ranks(ABC):
 
     def finish(self, run: "Run", tick: Callable[[], None] = lambda: None) -> dict[int, object]:
         """Wait for what was begun; as `run`."""
+        return drained(self.steps(run), tick)
+
+    def steps(self, run: "Run") -> Generator[None, None, dict[int, object]]:
+        """`finish` as a generator, which yields again and again; to close it ends the run."""
         try:
             while run.waiting and not run.failures:
                 run.collect(TICK)
-                tick()
+                yield
                 if not self.reachable():
                     raise TeamError(f"{', '.join(self.lost())}. {self.remedy}")
             if run.failures:
                 run.collect_for(GRACE)
         finally:  # also for Ctrl-C here
             killed = run.end()
-        tick()
+        yield
         for rank in sorted(run.printed):  # of a run that failed, too: what was said before explains why
             for line in run.printed[rank].splitlines():
                 print(f"{name(rank, self.parties)} │ {line}")
@@ -111,6 +115,29 @@ class Ranks(ABC):
 
     def submit(self, rank: int, job: bytes):
         return self._views[rank].apply_async(perform, rank, job)
+
+
+def answered(generator: Generator, answer: Callable) -> Generator:
+    """The same, but what it yields is `answer()`, each time asked anew."""
+    try:
+        while True:
+            try:
+                next(generator)
+            except StopIteration as stop:
+                return stop.value
+            yield answer()
+    finally:
+        generator.close()
+
+
+def drained(generator: Generator, tick: Callable[[], None] = lambda: None):
+    """What the generator returns; `tick()` is called each time that it yields."""
+    steps = answered(generator, tick)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
 
 
 class Run:

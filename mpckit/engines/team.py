@@ -9,8 +9,10 @@ import dataclasses
 import io
 import secrets
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator
 
+from ..runtime.report import Report
 from ..runtime.sockets import DEALER
 from ..runtime.telemetry import EventListener
 from ..runtime.transcript import Transcript
@@ -19,7 +21,8 @@ from .ownership import Only, only, owners, resolve
 from .processes import Engines
 from .progress import Progress
 from .remote import RemoteEngines
-from .running import Ranks
+from .running import Ranks, answered, drained
+from .stream import Stream
 
 __all__ = ["Only", "PartyError", "Team", "TeamError", "cluster", "only"]
 
@@ -141,14 +144,16 @@ class Team:
 
     def wired(self, function: Callable, per_party_args: list[tuple] | None = None, tick=lambda: None) -> list:
         """Like `spmd`, with the parties joined: `function(seat, *args)`, and `seat.wire` reaches the other parties."""
+        args = per_party_args if per_party_args is not None else [()] * self.parties
+        return self._values(self._run(self._joined(function, args), tick))
+
+    def _joined(self, function, args: list[tuple]) -> dict:
+        """Jobs for `function(seat, *args[p])` on each party p, the parties joined."""
         from . import seat
 
-        args = per_party_args if per_party_args is not None else [()] * self.parties
         directory = self._directory()
         jobs = {p: (seat.take_seat, (directory, p, function, tuple(args[p]))) for p in range(self.parties)}
-        if self.dealer:
-            jobs[self.parties] = (seat.deal, (directory, self.parties))
-        return self._values(self._run(jobs, tick))
+        return jobs | ({self.parties: (seat.deal, (directory, self.parties))} if self.dealer else {})
 
     def _directory(self):
         """Have everybody open a door for one run."""
@@ -173,6 +178,21 @@ class Team:
         is planned on shapes, then the dealer deals what the plan lists, then the parties run it. `options` as for
         `Session`. Raises PartyError, naming the party that failed, within ten seconds.
         """
+        return drained(self._program(program, args, progress, options))
+
+    def stream(self, program: Callable, *args, progress: bool = False, **options) -> "Stream":
+        """As `run`, but at once: to be iterated over for what the parties `mk.tell` on the way, as they tell it.
+
+            for token in (told := team.stream(program, …)):
+                print(token)
+            told.values, told.report
+
+        Leaving the loop early ends the run. Parties on other machines are not heard before the end: only their values.
+        """
+        return Stream(self._program(program, args, progress, options))
+
+    def _program(self, program, args, progress, options) -> Generator[list, None, tuple[list, Report]]:
+        """`run` as a generator: yields lists of what has been told meanwhile."""
         from .seat import run_program
 
         for owner in set().union(*(owners(a) for a in args)):
@@ -187,26 +207,30 @@ class Team:
             options["suite"] = planned.report.suite
         draws, rounds = list(planned.draws), planned.report.rounds("setup") + planned.report.rounds("online")
         own = [(program, tuple(resolve(a, p) for a in args), draws, options) for p in range(self.parties)]
-        bars, latest = Progress(progress), {}
+        bars, latest, told = Progress(progress), {}, deque()
 
         def heard(event):  # in the listener's thread, so it draws nothing
-            if event["phase"] == "offline" and event["party"] == self.parties - 1:  # the one who asks the dealer
+            if event["phase"] == "tell":
+                told.append(event["value"])
+            elif event["phase"] == "offline" and event["party"] == self.parties - 1:  # the one who asks the dealer
                 latest["offline"] = event["done"], event["total"], "correlations"
             elif "rounds" in event and event["party"] == 0:
                 done = event["step"] + event["rounds"]
                 latest["online"] = done, max(rounds, done), "rounds"
 
-        def tick():
+        def news():
             for phase, state in list(latest.items()):
                 bars.update(phase, *state)
+            return [told.popleft() for _ in range(len(told))]
 
         self._events.tell(phase="plan", report=planned.report)
         unsubscribe = self._events.subscribe(heard)
         start = time.perf_counter()
         try:
-            results = self.wired(run_program, own, tick)
+            steps = self._steps(self._joined(run_program, own))
+            results = self._values((yield from answered(steps, news)))
             self._hear_the_end()
-            tick()
+            yield news()
         finally:
             unsubscribe()
             bars.close()
@@ -230,6 +254,9 @@ class Team:
             time.sleep(0.002)
 
     def _run(self, jobs: dict, tick=lambda: None) -> dict:
+        return drained(self._steps(jobs), tick)
+
+    def _steps(self, jobs: dict) -> Generator[None, None, dict]:
         engines = self._need()
         if self._running:
             raise TeamError(
@@ -237,7 +264,7 @@ class Team:
             )
         self._running = True
         try:
-            return engines.run(jobs, tick)
+            return (yield from engines.steps(engines.begin(jobs)))
         finally:
             self._running = False
 

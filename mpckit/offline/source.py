@@ -68,26 +68,32 @@ def stream_name(serial: int, part: int, correlation) -> str:
 class LocalDealer(Source):
     """Deals for all parties in this process."""
 
-    reading = Dealing
-
     def __init__(self, seeds: dict[int, bytes], spool: Spool | None = None, device="cpu"):
         super().__init__(spool)
         self.seeds, self.device = seeds, device
 
     def _deal_part(self, serial, i, part):
-        d = self.reading(self.seeds, stream_name(serial, i, part), self.device)
+        d = Dealing(self.seeds, stream_name(serial, i, part), self.device)
         handles = part.deal(d)
         self.sent += correction_bytes(d.corrections, len(self.seeds) - 1, len(self.seeds))
         return self._pieces(handles, list(self.seeds))
 
 
 class Planner(LocalDealer):
-    """Deals shapes only."""
+    """Deals shapes only: once for each correlation, since another of its kind has the same ones."""
 
-    reading = MetaDealing
+    def __init__(self, seeds: dict[int, bytes]):
+        super().__init__(seeds)
+        self._known: dict = {}  # correlation → its handles, and the bytes sent for them
 
     def deal(self, serial, correlation):
-        return self._deal_part(serial, 0, correlation)
+        if correlation not in self._known:
+            d = MetaDealing(self.seeds, stream_name(serial, 0, correlation))
+            handles = correlation.deal(d)
+            self._known[correlation] = handles, correction_bytes(d.corrections, len(self.seeds) - 1, len(self.seeds))
+        handles, sent = self._known[correlation]
+        self.sent += sent
+        return self._pieces(handles, list(self.seeds))
 
 
 class RemoteDealer(Source):

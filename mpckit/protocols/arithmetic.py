@@ -5,9 +5,10 @@ Sums and everything else linear are local (`share.py`).
 
 import torch
 
-from ..ask import Draw, Open, Protocol, Send
+from ..ask import Draw, Open, Protocol, Send, together
 from ..correlations import Bilinear, Mask, Square, Triple, View
 from ..correlations.products import REARRANGEMENTS
+from ..once import OneTime, ReuseError
 from ..ring import Ring
 from ..share import AShare, split
 
@@ -67,6 +68,58 @@ def fix(x: AShare, number: int) -> Protocol[AShare]:
     b = (yield Draw(Mask(number, tuple(x.shape))))[0]
     opened = yield Open(x - b)
     return AShare(x.data, x.party, x.ring, Fixed(View(number, tuple(x.shape)), b.data, opened))
+
+
+class Room(OneTime):
+    """A persistent mask with room for values that come one after another along dimension `dim`: a cache of keys, say.
+
+    Each place hides one value, once, and is struck off before it does.
+    """
+
+    def __init__(self, number: int, mask: AShare, dim: int):
+        self.number, self.mask, self.dim, self.used = number, mask, dim, 0
+        self.data, self.opened = torch.zeros_like(mask.data), torch.zeros_like(mask.data)
+
+    shape = property(lambda self: self.mask.shape)
+
+    def take(self, count: int) -> int:
+        """Strike off the next `count` places; the first of them. Raises ReuseError where there is no room left."""
+        self.stay_home()
+        first, all_ = self.used, self.mask.shape[self.dim]
+        if first + count > all_:
+            raise ReuseError(f"mask {self.number} has {all_} places along dimension {self.dim}; {first} are taken")
+        self.used += count
+        return first
+
+
+def room(number: int, shape, dim: int) -> Protocol[Room]:
+    """Room of `shape` under the persistent mask `number`, for `fill`.
+
+    Price: 0 · 0
+    """
+    return Room(number, (yield Draw(Mask(number, tuple(shape))))[0], dim)
+
+
+def fill(x: AShare, room: Room) -> Protocol[AShare]:
+    """All values in the room, x the newest of them, as `fix` would give them; those before are not opened again.
+
+    Price: 1 · w
+    """
+    first, count = room.take(x.shape[room.dim]), x.shape[room.dim]
+    opened = yield Open(x - room.mask.map(torch.narrow, room.dim, first, count))
+    for whole, part in ((room.data, x.data), (room.opened, opened)):  # views given out before end where these begin
+        whole.narrow(room.dim, first, count).copy_(part)
+    view = View(room.number, tuple(room.mask.shape))
+    fixed = Fixed(view, room.mask.data, room.opened).map(torch.ops.aten.slice.Tensor, room.dim, 0, first + count)
+    return AShare(room.data.narrow(room.dim, 0, first + count), x.party, x.ring, fixed)
+
+
+def fill_all(values: list[AShare], rooms: list[Room]) -> Protocol[list[AShare]]:
+    """`fill` for several rooms in one round.
+
+    Price: 1 · w
+    """
+    return (yield from together(*map(fill, values, rooms)))
 
 
 def product(op: Bilinear, x: AShare, y: AShare) -> Protocol[AShare]:

@@ -8,7 +8,6 @@ import contextvars
 import functools
 import threading
 import time
-from typing import NamedTuple
 
 import torch
 
@@ -21,33 +20,20 @@ from ..once import OneTime
 from ..protocols import arithmetic
 from ..protocols.suites import suite_of
 from ..ring import Ring
-from ..share import AShare, BShare
 from ..stream import MetaStream, Stream, derive, fresh_seed
 from . import device as devices
 from . import round as rounds
 from .delay import hold
 from .meter import LAN, Link, Meter
+from .rehearse import Rehearsal
 from .report import Report
+from .shared import Shared, gathered, pick
 from .transcript import Transcript
 from .wire import Expected, Outgoing, Word
 
 DEFAULT_RING = Ring()
 KEY_BUDGET = 1 << 30
 _current: contextvars.ContextVar["Session | None"] = contextvars.ContextVar("mpckit session", default=None)
-
-
-class Shared(NamedTuple):
-    """A secret as this process holds it: one share for each party hosted here."""
-
-    shares: tuple
-
-    @property
-    def shape(self):
-        return self.shares[0].shape
-
-    def map(self, view, *args, **kwargs) -> "Shared":
-        """Apply a local linear map to every share."""
-        return Shared(tuple(s.map(view, *args, **kwargs) for s in self.shares))
 
 
 def _alone(method):
@@ -124,6 +110,7 @@ class Session(OneTime):
         else:
             self.dealer = LocalDealer(seeds, Spool(key_memory), self.device)
         self.drawn, self._drawn_since, self._planned = [], [], False
+        self._rehearsal = Rehearsal()
         self._entered, self._lock, self._last = None, threading.RLock(), time.perf_counter()
         self._serial = self._inputs = self._masks = self._step = 0
 
@@ -185,10 +172,14 @@ class Session(OneTime):
     @_alone
     def fix(self, *values: Shared) -> list[Shared]:
         """Put immutable values under persistent masks, in one round; products with them open the other factor only."""
-        numbers = range(self._masks, self._masks + len(values))
-        self._masks += len(values)
-        columns = [[arithmetic.fix(share, number) for share in x.shares] for x, number in zip(values, numbers)]
+        numbered = zip(values, self.masks(len(values)))
+        columns = [[arithmetic.fix(share, number) for share in x.shares] for x, number in numbered]
         return self._drive([together(*row) for row in zip(*columns)]) if columns else []
+
+    def masks(self, count: int) -> range:
+        """Numbers for persistent masks that nobody has had."""
+        self._masks += count
+        return range(self._masks - count, self._masks)
 
     # ---- running ---------------------------------------------------------------------------------
 
@@ -197,7 +188,11 @@ class Session(OneTime):
 
         `Shared` arguments, in lists too, become that party's shares.
         """
-        return self._drive([protocol(*(_pick(a, i) for a in args)) for i in range(len(self.here))])
+
+        def drive():
+            return self._drive([protocol(*(pick(a, i) for a in args)) for i in range(len(self.here))])
+
+        return self._rehearsal.run(self, protocol, args, drive) if self.meta else drive()
 
     @_alone
     def _drive(self, generators, gather=True):
@@ -221,7 +216,7 @@ class Session(OneTime):
                     said = (f"at step {self._step}: {rounds.describe(ask)}" for ask in asks)
                     rounds.diverged({p: "at the end" if p in done else next(said) for p in self.here})
                 self._book("Return", compute, speaker=generators[0])
-                return _gather(list(done.values())) if gather else list(done.values())
+                return gathered(list(done.values())) if gather else list(done.values())
             replies = self.answer(generators, asks, compute)
 
     def answer(self, generators, asks, compute) -> list:
@@ -232,7 +227,7 @@ class Session(OneTime):
             self.transcript.note(self._step, self.meter.path, generators, asks, self.here, self.parties)
         if isinstance(asks[0], Draw):
             before = self.meter.dealt_seconds
-            replies = self._draw(asks[0].correlation)
+            replies = self.draw(asks[0].correlation)
             self._book("Draw", compute, waiting=self.meter.dealt_seconds - before, speaker=generators[0])
         else:
             replies = self._speak(asks, compute, generators[0])
@@ -240,11 +235,12 @@ class Session(OneTime):
             self.transcript.answered(replies, self.here)
         return replies
 
-    def _draw(self, correlation):
+    def draw(self, correlation):
         if isinstance(correlation, Mask):
             self.store.bind(correlation.number)
         if self.meta:
             self.drawn.append(correlation)
+            self._rehearsal.note(correlation)
         if self.wire is not None:  # parties that draw different things must notice before garbage comes out
             self._drawn_since.append(correlation)
         pieces = self.store.take(correlation)
@@ -300,6 +296,8 @@ class Session(OneTime):
             received, sent, waiting = self._exchange(me, ask)
             replies = [rounds.answers(ask, me, received, self.device)]
         self._step += 1
+        if self.meta:
+            self._rehearsal.note((rounds.word(asks[0]), sent))
         self._book(rounds.word(asks[0]), compute, sent, waiting, speaker)
         return [r if isinstance(a, rounds.Round) else r[0] for a, r in zip(asks, replies)]
 
@@ -396,20 +394,3 @@ class Session(OneTime):
 def simulate(parties: int = 2, **options) -> Session:
     """A session that hosts all parties in this process; options as for `Session`."""
     return Session(parties, **options)
-
-
-def _pick(value, i):
-    if isinstance(value, Shared):
-        return value.shares[i]
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(_pick(v, i) for v in value)
-    return value
-
-
-def _gather(results):
-    first = results[0]
-    if isinstance(first, (AShare, BShare)):
-        return Shared(tuple(results))
-    if isinstance(first, (list, tuple)):
-        return type(first)(_gather(column) for column in zip(*results))
-    return first

@@ -4,6 +4,7 @@ Larger models are definitions that load the checkpoint you have: `resnet18(check
 """
 
 from .data import digits
+from .language import Characters, gpt, minilm, plays, smollm2, stories15m
 from .speech import (
     AudioError,
     keyword,
@@ -35,27 +36,33 @@ from .vision import (
 )
 
 __all__ = [
-    "AudioError",
     "CIFAR",
     "CIFAR10",
     "DIGIT",
     "IMAGENET",
     "VIT",
+    "AudioError",
+    "Characters",
     "cifar10",
     "class_names",
     "digits",
+    "gpt",
     "keyword",
     "lenet",
     "letters",
     "load_audio",
+    "minilm",
     "photograph",
     "picture",
+    "plays",
     "resnet18",
     "resnet20",
     "resnet50",
+    "smollm2",
     "spell",
     "spoken_digits",
     "spoken_strings",
+    "stories15m",
     "stream",
     "top5",
     "transcribe",

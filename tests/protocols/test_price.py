@@ -119,6 +119,9 @@ class Bench:
     def fixed(self, *shape):
         return self.session.fix(self.number(*shape))[0]
 
+    def room(self, places):
+        return self.session.run(arithmetic.room, self.session.masks(1)[0], (places,), 0)
+
     def words(self, *shape, width=None):
         return self.session.run(
             lambda x: _as_words(x, width or self.w),
@@ -189,6 +192,9 @@ MEASURED = {
     "input_share": [("", None)],
     "reveal": [("", lambda b: (arithmetic.reveal, b.number()))],
     "fix": [("", lambda b: (arithmetic.fix, b.number(), 99))],
+    "room": [("", lambda b: (arithmetic.room, 99, (N,), 0))],
+    "fill": [("", lambda b: (arithmetic.fill, b.number(), b.room(N)))],
+    "fill_all": [("", lambda b: (arithmetic.fill_all, [b.number()], [b.room(N)]))],
     "product": [
         ("", lambda b: (arithmetic.product, MUL, b.number(8, 16), b.number(8, 16))),
         ("y fixed", lambda b: (arithmetic.product, MUL, b.number(8, 16), b.fixed(16))),

@@ -1,0 +1,213 @@
+"""Text from secret weights: token by token what the model writes in plaintext, at a price that stays flat."""
+
+import pytest
+import torch
+
+import mpckit as mk
+from mpckit.generate import Cache
+from mpckit.zoo.language import GPT
+
+SUITES = pytest.mark.parametrize("suite", ["bits", "fss"])
+PROMPTS = torch.tensor([[3, 1, 4, 1, 5], [2, 7, 1, 8, 2]])
+
+
+def small(**changes) -> GPT:
+    """Random weights, drawn so that it does not repeat itself."""
+    torch.manual_seed(10)
+    model = GPT(**{"tokens": 20, "length": 16, "layers": 2, "width": 16, "heads": 2} | changes).eval()
+    for weight in model.parameters():
+        weight.data += 0.5 * torch.randn(weight.shape)
+    model.head.weight = torch.nn.Parameter(torch.randn(20, 16))
+    model.positions.weight.data += torch.randn(model.positions.weight.shape)
+    return model
+
+
+def written(*args, **options) -> torch.Tensor:
+    return torch.stack(list(mk.generate(*args, **options)), 1)
+
+
+@SUITES
+def test_two_texts_are_continued_as_in_plaintext(suite):
+    model = small()
+    want = written(model, PROMPTS, 6)
+    with mk.simulate(suite=suite):
+        got = written(mk.private(model, owner=1), PROMPTS, 6)
+    assert torch.equal(got, want) and want.unique().numel() > 3, "a model that says one thing proves little"
+
+
+def test_three_parties_too():
+    model = small()
+    with mk.simulate(parties=3):
+        got = written(mk.private(model, owner=2), PROMPTS[0], 2, client=1)
+    assert torch.equal(got, written(model, PROMPTS[0], 2))
+
+
+def test_in_plaintext_the_cache_changes_nothing():
+    """A step that reads one token with a cache, and a whole text read at once, say the same."""
+    model, ids = small(), PROMPTS
+    for new in written(model, PROMPTS, 8).T:
+        with torch.no_grad():
+            assert torch.equal(model(ids)[:, -1].argmax(-1), new)
+        ids = torch.cat((ids, new[:, None]), 1)
+
+
+def test_a_cache_may_be_filled_in_pieces():
+    model, cache = small(), Cache(5)
+    with torch.no_grad():
+        want = model(PROMPTS)
+        got = torch.cat([model(part, cache) for part in PROMPTS.split([2, 3], 1)], 1)
+    torch.testing.assert_close(got, want)
+
+
+@SUITES
+def test_one_of_the_top_k_is_drawn_with_the_clients_noise(suite):
+    model = small()
+    want = written(model, PROMPTS, 4, top_k=3, temperature=1.5, seed=5)
+    assert not torch.equal(want, written(model, PROMPTS, 4)), "the noise decides something"
+    with mk.simulate(suite=suite):
+        got = written(mk.private(model, owner=1), PROMPTS, 4, top_k=3, temperature=1.5, seed=5)
+    assert torch.equal(got, want)
+
+
+def test_the_noise_draws_from_the_softmax():
+    """20,000 rows of one model in plaintext: the shares of its three best tokens."""
+    model = small(layers=1)
+    with torch.no_grad():
+        best = (model(PROMPTS[:1])[0, -1] / 2).topk(3)
+    drawn = written(model, PROMPTS[:1].expand(20_000, -1), 1, top_k=3, temperature=2.0, seed=1)
+    found = torch.stack([(drawn == i).double().mean() for i in best.indices])
+    torch.testing.assert_close(found, best.values.softmax(-1).double(), atol=0.015, rtol=0)
+
+
+# ---- the price -------------------------------------------------------------------------------------------------------
+
+
+def bill(session, path=None):
+    """(rounds, bytes) of party 0 online; of the lines below `path` only."""
+    lines = [line for line in session.report().lines if line.phase == "online" and (not path or path in line.path)]
+    return sum(line.rounds for line in lines), sum(line.by_party.get(0, 0) for line in lines)
+
+
+@SUITES
+def test_a_token_costs_the_same_but_for_attention(suite):
+    model, prices, cached = small(length=32), [], []
+    with mk.simulate(suite=suite) as session:
+        before, kept = (0, 0), (0, 0)
+        for _ in mk.generate(mk.private(model, owner=1), PROMPTS, 7):
+            after, now = bill(session), bill(session, "cache")
+            prices.append((after[0] - before[0], after[1] - before[1]))
+            cached.append((now[0] - kept[0], now[1] - kept[1]))
+            before, kept = after, now
+    steps = prices[4:]  # from nine positions on a maximum has as many levels
+    assert len({rounds for rounds, _ in steps}) == 1
+    growth = [b[1] - a[1] for a, b in zip(steps, steps[1:])]
+    assert all(0 < more < 0.02 * steps[0][1] for more in growth)
+    # The keys and values of two rows' new token, in each of two layers: these words and a header, at every position.
+    header = cached[1][1] - 2 * 2 * 2 * 16 * 8
+    assert set(cached[1:]) == {(2, 2 * 2 * 2 * 16 * 8 + header)} and 0 < header < 100
+
+
+def test_what_a_plan_says_is_what_happens():
+    model = small()
+
+    def program(model, prompt):
+        for _ in mk.generate(mk.private(model, owner=1), prompt, 4, stop=[20, 21]):
+            pass
+
+    plan = mk.plan(program, model, PROMPTS)
+    with mk.simulate() as session:
+        session.prepare(plan.draws)
+        program(model, PROMPTS)
+    report = session.report()
+    assert report.unplanned == {} and len(session.store) == 0
+    assert (report.rounds(), report.sent()) == (plan.report.rounds(), plan.report.sent())
+
+
+def test_a_place_in_a_cache_is_used_once():
+    with mk.simulate() as session, torch.no_grad():
+        cache, keys = Cache(3), mk.secret(torch.ones(1, 2, 2, 4), owner=0)
+        kept, _ = cache.update(keys, keys, 0)
+        with pytest.raises(mk.ReuseError, match="has 3 places along dimension 2; 2 are taken"):
+            cache.update(keys, keys, 0)
+        more, _ = cache.update(keys[:, :, :1], keys[:, :, :1] * 3, 0)
+        assert more.reveal()[0, 0, :, 0].tolist() == pytest.approx([1, 1, 1], abs=1e-4)
+        before = session.report().sent()
+        _ = kept @ more.mT  # both stand under masks that were opened before, so only the truncation speaks
+        assert session.report().rounds() and session.report().sent() - before < 2 * 2 * 3 * 8 * 2
+
+
+# ---- stopping --------------------------------------------------------------------------------------------------------
+
+
+@SUITES
+def test_rows_end_at_their_stop_and_all_parties_with_the_last(suite):
+    model = small()
+    free = written(model, PROMPTS, 8)
+    stop = {int(free[0, 3])}
+    want = written(model, PROMPTS, 8, stop=stop)
+    assert want.shape[1] == 4 and int((want == -1).sum()) == 1
+    assert torch.equal(want[want != -1], free[:, :4][want != -1])
+    with mk.simulate(suite=suite):
+        assert torch.equal(written(mk.private(model, owner=1), PROMPTS, 8, stop=stop), want)
+
+
+# ---- mistakes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prompt", "count", "options", "message"),
+    [
+        (torch.arange(10) % 5, 8, {}, "10 and 8 new tokens take 17 positions; this model has 16: shorten .* by 1"),
+        (torch.tensor([3, 20]), 2, {}, r"ids \[20\]: this model knows 0 to 19"),
+        (torch.tensor([3, -1]), 2, {}, r"ids \[-1\]"),
+        (torch.empty(0, dtype=torch.int64), 2, {}, "n ≥ 1"),
+        (PROMPTS[None], 2, {}, r"\[batch, n\]"),
+        (PROMPTS, 0, {}, "ask for one at least"),
+        (PROMPTS, 2, {"top_k": 21}, "this model has 20 tokens"),
+        (PROMPTS, 2, {"top_k": 3, "temperature": 0}, "for the most probable token, top_k=1"),
+    ],
+)
+def test_a_mistake_is_named_before_anything_is_said(prompt, count, options, message):
+    with mk.simulate() as session:
+        model = mk.private(small(), owner=1)
+        said = session.report().rounds()
+        with pytest.raises(ValueError, match=message):
+            mk.generate(model, prompt, count, **options)
+        assert session.report().rounds() == said
+
+
+def test_a_prompt_is_ids():
+    with pytest.raises(TypeError, match="encode the text first"):
+        mk.generate(small(), torch.ones(3), 2)
+
+
+def test_a_plan_finds_a_text_that_is_too_long():
+    with pytest.raises(ValueError, match="16"):
+        mk.plan(lambda m, x: list(mk.generate(mk.private(m, owner=1), x, 9)), small(), torch.zeros(1, 9).long())
+
+
+# ---- Hugging Face ----------------------------------------------------------------------------------------------------
+
+
+@SUITES
+@pytest.mark.parametrize("family", ["GPT2", "Llama"])
+def test_a_hugging_face_model_generates_as_by_itself(family, suite):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(1)
+    sizes = {
+        "GPT2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 16},
+        "Llama": {
+            "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "max_position_embeddings": 16,
+        },
+    }[family]  # fmt: skip
+    config = getattr(transformers, f"{family}Config")(vocab_size=20, bos_token_id=0, eos_token_id=19, **sizes)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    for weight in model.parameters():
+        weight.data += 0.3 * torch.randn(weight.shape)
+    mask = torch.ones_like(PROMPTS)
+    options = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False, "suppress_tokens": None}
+    want = model.generate(PROMPTS, attention_mask=mask, eos_token_id=None, pad_token_id=0, **options)[:, 5:]
+    assert torch.equal(written(model, PROMPTS, 4), want)
+    with mk.simulate(suite=suite):
+        assert torch.equal(written(mk.private(model, owner=1), PROMPTS, 4), want)
