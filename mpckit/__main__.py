@@ -109,8 +109,8 @@ def main(argv=None) -> int:
         "cases",
         nargs="*",
         metavar="[BENCH] [NAME …]",
-        help="costs (default), fss, engines, events, accuracy, agreement, speech, gpt, kernels, shapes or gpu; and which "
-        "of its cases (all)",
+        help="costs (default), fss, engines, events, accuracy, agreement, speech, gpt, kernels, shapes or gpu; and "
+        "which of its cases (all)",
     )
     bench.add_argument("--parties", type=int)
     bench.add_argument("--link", type=link, help="lan, wan, or RTT_MS,MBIT_PER_S")
