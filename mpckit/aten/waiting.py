@@ -4,8 +4,7 @@ A matrix product or a convolution of fixed-point numbers has twice their fractio
 `squares.py` does: whoever takes its shares truncates it, for the price that it always had, booked on the layer of the
 product. What is added meanwhile, a bias, a residual, another product, is kept beside it. Then
 - a ReLU of the sum is one gate with the truncation (`gates.relu_truncated`): one word is opened instead of two;
-- a maximum over windows is taken of the sum as it is, and only what has won is truncated. It may also come before a
-  ReLU that was asked for first, since both keep the order of numbers;
+- a maximum over windows is taken of the sum as it is, and only what has won is truncated;
 - a mean over 2^k numbers is their sum in a unit that is finer by k bits, truncated once.
 So a ReLU of such a sum waits too, until its shares are taken.
 """
@@ -165,11 +164,11 @@ def rectified(x) -> SecretTensor | None:
 
 def largest(x, maximum) -> SecretTensor | None:
     """maximum(x in its finer unit, how many bits that has more), pending, if x is."""
-    kept = waiting(x)
+    kept = waiting(x, Product)
     if kept is None:
         return None
     won = maximum(kept.sum.finer(), kept.sum.more)
-    return Sum(won, kept.sum.more, None, kept.sum.home).pending(type(kept), kept.path)
+    return Sum(won, kept.sum.more, None, kept.sum.home).pending(Product, kept.path)
 
 
 def mean(x, summed, count: int) -> SecretTensor | None:

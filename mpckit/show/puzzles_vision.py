@@ -14,7 +14,7 @@ from ..tensor import secret
 from .puzzle import Finding, puzzle
 
 SEED = b"puzzles draw their weights and pictures from this, so verdicts repeat"[:32]
-BUDGET, NEEDED = 110_000, 985  # bytes for one digit; right answers of 1,000
+BUDGET, NEEDED = 60_000, 985  # bytes for one digit; right answers of 1,000
 
 
 @puzzle(
