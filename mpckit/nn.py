@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch.utils._pytree import tree_leaves
@@ -12,6 +13,9 @@ from .offline.plan import Plan, plan
 from .runtime.report import size
 from .runtime.session import Session
 from .tensor import SecretError, SecretTensor, answer, constant_shares, describe, on_dispatch, replace, secret
+
+# transformers writes these out in powers and tanh; they are one function of one variable, and one table here.
+COMPOSED = {name: partial(torch.nn.GELU, "tanh") for name in ("NewGELUActivation", "FastGELUActivation")}
 
 
 def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
@@ -54,6 +58,9 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
     for module in secret_model.modules():
         if getattr(module, "inplace", False):  # the same values; but a secret's views share no memory to write into
             module.inplace = False
+        for name, child in module.named_children():
+            if (same := COMPOSED.get(type(child).__name__)) is not None:
+                setattr(module, name, same())
     _name_layers(secret_model, session)
     secret_model.register_forward_hook(_finish)
     return secret_model

@@ -12,7 +12,7 @@ from .arithmetic import add, bilinear, mul, sub
 from .masks import open_once
 from .reduce import average, mean, square
 from .squares import reshaped
-from .table import apply, become, is_secret, row, unknown
+from .table import apply, become, fixed_point, is_secret, row, unknown
 
 
 @row("convolution")
@@ -141,8 +141,12 @@ def _normalised(x, dims, eps, keep):
 
 @row("native_layer_norm")
 def layer_norm(x, shape, weight, bias, eps):
-    out, center, scale = _normalised(x, tuple(range(x.dim() - len(shape), x.dim())), eps, _will_go_back(x))
-    out = out if weight is None else mul(out, weight)
+    dims, keep = tuple(range(x.dim() - len(shape), x.dim())), _will_go_back(x)
+    if is_secret(weight) and not keep:
+        out, center, scale = apply("normalise", x, dims, eps, fixed_point(weight)), *[unknown(x).float()] * 2
+    else:
+        out, center, scale = _normalised(x, dims, eps, keep)
+        out = out if weight is None else mul(out, weight)
     return out if bias is None else add(out, bias), center, scale
 
 

@@ -59,17 +59,11 @@ def call(protocol, *operands):
     return _wrap(session.run(protocol, *(_unwrap(o) for o in operands)), session)
 
 
-WIDE = 56  # bits: less has no room for a table's slope times a rest, nor for a softmax's inverse
-NARROW = {"scale", "absolute", "clamp"}
-
-
 def apply(name: str, x: SecretTensor, *args):
     """A function of `protocols/functions.py`, with the session's suite, on fixed-point numbers.
 
     What is pending is read in its finer unit, where the function takes one.
     """
-    if x.session.ring.bits < WIDE and name not in NARROW:
-        raise ValueError(f"{name} needs a ring of {WIDE} bits or more to compute in; this session has {x.session.ring}")
     if x.cell.pending is not None and (out := x.cell.pending.apply(name)) is not None:
         return out
     return call(partial(getattr(functions, name), x.session.suite), fixed_point(x), *args)

@@ -5,6 +5,7 @@
     agreement   how often a model answers under the protocol as it does in plaintext
     engines     an inference on real engines: what takes the time, and whether the prediction holds
     events      what it costs that the notebook hears every word
+    plan        the bill of language models of full size, from shapes alone
     speech      whether secure transcription keeps up with the speaker
     gpt         whether the small GPT writes the same, and seconds and memory for a token on engines
     fss         keys per second and core
@@ -22,7 +23,20 @@ from . import models  # noqa: F401  (adds its cases)
 from .cases import CASES
 from .options import Options
 
-BENCHES = ("costs", "fss", "engines", "events", "accuracy", "agreement", "speech", "gpt", "kernels", "shapes", "gpu")
+BENCHES = (
+    "costs",
+    "fss",
+    "engines",
+    "events",
+    "accuracy",
+    "agreement",
+    "plan",
+    "speech",
+    "gpt",
+    "kernels",
+    "shapes",
+    "gpu",
+)
 
 __all__ = ["BENCHES", "CASES", "Options", "main"]
 

@@ -22,6 +22,7 @@ class Case:
     loops: int = 1  # calls per measurement, for what is too short to time
     trains: bool = False
     large: bool = False
+    truncation: str | None = None  # default: what the suite takes
 
 
 CASES: dict[str, Case] = {}

@@ -79,8 +79,9 @@ def _once(chosen, plain, net, expected, parties, link, suite, device):
         return chosen.compute(model, *(secret(x, owner=0) for x in inputs)).reveal(to=0)
 
     values = plain if net is None else (net, *plain)
-    planned = plan(lambda *v: online(set_up(*v)), *values, parties=parties, link=link, suite=suite)
-    session = Session(parties, link=link, suite=planned.report.suite, device=device)
+    options = {"link": link, "truncation": chosen.truncation}
+    planned = plan(lambda *v: online(set_up(*v)), *values, parties=parties, suite=suite, **options)
+    session = Session(parties, suite=planned.report.suite, device=device, **options)
     session.prepare(planned.draws)
     with session:
         ready = set_up(*values)

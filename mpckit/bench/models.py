@@ -94,3 +94,15 @@ def _wav2letter():
 
 
 _inference("wav2letter_1s", _speech, _wav2letter)
+
+
+def block(width: int = 128, heads: int = 4) -> torch.nn.Module:
+    """A transformer block: attention and an MLP four times as wide inside, a norm before each."""
+    return torch.nn.TransformerEncoderLayer(
+        width, heads, 4 * width, activation="gelu", batch_first=True, norm_first=True
+    ).eval()  # fmt: skip
+
+
+case(
+    "block_d128_h4_s64", lambda: (torch.randn(1, 64, 128),), lambda model, x: model(x), model=block, truncation="exact"
+)

@@ -14,10 +14,10 @@ and each returns a handle with `.value`.
 from .base import Correlation, Shape
 from .bits import BitTriple, DaBit, EdaBits, Node, WordBits
 from .masked import Compare, Cut, Equal, Lines, Ramp, Reduce, Select, SignedTable, Table, TruncPair, TruncRelu, Wrap
-from .products import Bilinear, Mask, Square, Triple, View
+from .products import Bilinear, Mask, Square, SquareTriple, Triple, View
 
 __all__ = [
     "Bilinear", "BitTriple", "Compare", "Correlation", "Cut", "DaBit", "EdaBits", "Equal", "Lines", "Mask", "Node",
-    "Ramp", "Reduce", "Select", "Shape", "SignedTable", "Square", "Table", "Triple", "TruncPair", "TruncRelu", "View",
-    "WordBits", "Wrap",
+    "Ramp", "Reduce", "Select", "Shape", "SignedTable", "Square", "SquareTriple", "Table", "Triple", "TruncPair",
+    "TruncRelu", "View", "WordBits", "Wrap",
 ]  # fmt: skip

@@ -107,14 +107,23 @@ class Equal(Masking):
 
 @dataclass(frozen=True)
 class Select(Correlation):
-    """r, a bit s as xor share and as additive share, and r·s: b·x for a secret bit b in one round."""
+    """r, a bit s as xor share and as additive share, and r·s: b·x for a secret bit b in one round.
+
+    With `bits`, for an x that is opened modulo 2^bits only: r·s of r modulo 2^bits, and s times r's turn (`turn`).
+    """
 
     bit: Shape
     shape: Shape
+    bits: int | None = None
 
     def deal(self, d):
         r = d.mask(self.shape)
-        return (r, *_chooser(d, r, self.bit))
+        if self.bits is None:
+            return (r, *_chooser(d, r, self.bit))
+        s = d.bits(self.bit)
+        value = s.value.to(torch.int64)
+        low = r.value & ones(self.bits)
+        return r, s, d.share(value), d.share(low * value), d.share(turn(low, self.bits) * value)
 
 
 # ---- other widths --------------------------------------------------------------------------------
@@ -244,13 +253,17 @@ class Cut:
         """How many `deal` gives, beside r's low bits."""
         if not self.value_bits + self.slope_bits:
             return 0
-        return 3 + (self.slope_bits > 0) if form == "digits" else 4 + 2 * (self.slope_bits > 0)
+        return 3 + (self.slope_bits > 0) if form == "digits" else 5 + 3 * (self.slope_bits > 0)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """In how many bits value and slope are opened under their keys' sign: two more than they have."""
+        return tuple(bits + 2 for bits in (self.value_bits, self.slope_bits) if bits)
 
     def deal(self, d, r, form) -> list:
         low, index = r & ones(self.by), lsr(r, self.by)
         rest = [d.share(low)] if self.by else []
-        words = (self.value_bits > 0) + (self.slope_bits > 0)
-        if not words:
+        if not self.widths:
             return rest
         if form == "digits":
             m = d.words(r.shape)
@@ -259,24 +272,34 @@ class Cut:
             return (
                 rest + found + ([d.share(m_bits[..., self.value_bits :] * low[..., None])] if self.slope_bits else [])
             )
-        keys, u, m = _signed(d, index, self.entries, words)
-        found = [keys, d.share(u), m, d.share(u[..., None] * m.value)]
-        return rest + found + ([d.share(u * low), d.share(u * low * m.value[..., -1])] if self.slope_bits else [])
+        keys, u, m = _signed(d, index, self.entries, len(self.widths))
+        masks = torch.stack([m.value[..., i] & ones(k) for i, k in enumerate(self.widths)], -1)
+        turns = torch.stack([turn(masks[..., i], k) for i, k in enumerate(self.widths)], -1)
+        found = [keys, d.share(u), m, d.share(u[..., None] * masks), d.share(u[..., None] * turns)]
+        if not self.slope_bits:
+            return rest + found
+        by_low = [d.share(u * low * v) for v in (torch.ones_like(low), masks[..., -1], turns[..., -1])]
+        return rest + found + by_low
 
 
 @dataclass(frozen=True)
 class Lines(Masking):
-    """r with all that several look-ups at x need, and comparisons of `compare` bits (0: none), from one x + r."""
+    """r with all that several look-ups at x need, and comparisons of `compare` bits (0: none), from one x + r.
+
+    With `choose`, as for `Compare`: a result may be x itself.
+    """
 
     shape: Shape
     cuts: tuple[Cut, ...]
     compare: int = 0
     form: str = "digits"
+    choose: bool = False
 
     def deal(self, d):
         r = d.mask(self.shape)
         compared = _comparison(d, r.value, self.compare, self.form) if self.compare else ()
-        return r, *compared, *(handle for cut in self.cuts for handle in cut.deal(d, r.value, self.form))
+        found = (handle for cut in self.cuts for handle in cut.deal(d, r.value, self.form))
+        return (r, *compared, *found, *(_chooser(d, r, self.shape) if self.choose else ()))
 
 
 # ---- what they have in common --------------------------------------------------------------------
@@ -296,6 +319,11 @@ def _chooser(d, r, bit_shape):
     s = d.bits(bit_shape)
     value = s.value.to(torch.int64)
     return s, d.share(value), d.share(r.value * value)
+
+
+def turn(r, bits: int):
+    """2^bits where r, of `bits` bits, is in the upper half, else 0: what x + r loses when it wraps, if x is not."""
+    return lsr(r, bits - 1) << bits if bits < 64 else torch.zeros_like(r)
 
 
 def digits(bits: int) -> int:

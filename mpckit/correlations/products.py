@@ -50,26 +50,51 @@ def _flat(args):
 
 @dataclass(frozen=True)
 class Bilinear:
-    """A product of two tensors modulo 2^64: "mul", "matmul", or "conv" with its geometry.
+    """A product of two tensors modulo 2^64: "mul", "matmul", "conv" with its geometry, "rows" or "ragged".
 
-    The geometry of a convolution is (stride, padding, dilation, groups).
+    The geometry of a convolution is (stride, padding, dilation, groups). The last two have a matrix without the ends of
+    its rows to the left, [..., sum of args], of which row i begins with args[i] entries: times a number for each row,
+    b [..., rows], or times a matrix.
     """
 
     kind: str
     args: tuple = ()
 
     def __post_init__(self):
-        if self.kind not in ("mul", "matmul", "conv"):  # a party's text must not name other functions to its dealer
-            raise ValueError(f"a product is mul, matmul or conv, not {self.kind!r}")
+        kinds = ("mul", "matmul", "conv", "rows", "ragged")
+        if self.kind not in kinds:  # a party's text must not name other functions to its dealer
+            raise ValueError(f"a product is {', '.join(kinds[:-1])} or {kinds[-1]}, not {self.kind!r}")
+        if self.kind in kinds[3:] and not all(type(n) is int and n >= 0 for n in self.args):
+            raise ValueError(f"the rows of a {self.kind} product have lengths from 0 on, not {self.args!r:.100}")
 
     def __call__(self, a, b):
-        return a * b if self.kind == "mul" else getattr(kernels, self.kind)(a, b, *self.args)
+        if self.kind == "mul":
+            return a * b
+        if self.kind == "rows":
+            return a * by_row(b, self.args)
+        if self.kind == "ragged":
+            return kernels.matmul(padded(a, self.args, b.shape[-2]), b)
+        return getattr(kernels, self.kind)(a, b, *self.args)
 
     def combine(self, c, d, b, a, e, first):
         """Share of the product of masked operands: d = x - a and e = y - b are public."""
         if self.kind == "mul":
             return kernels.beaver(c, d, b, a, e, first)
         return c + self(d, b) + self(a + d if first else a, e)
+
+
+def by_row(v, lengths):
+    """v [..., rows] → [..., sum of lengths]: for each entry of a matrix without its rows' ends its row's number."""
+    repeats = torch.tensor(lengths, device=v.device)
+    return v.repeat_interleave(repeats, -1, output_size=sum(lengths))
+
+
+def padded(v, lengths, columns: int):
+    """v [..., sum of lengths] → [..., rows, columns], with zeros for the ends that rows lack."""
+    kept = torch.arange(columns) < torch.tensor(lengths, dtype=torch.int64)[:, None]
+    places = kept.flatten().nonzero().squeeze(-1).to(v.device)
+    flat = v.new_zeros((*v.shape[:-1], kept.numel())).index_copy(-1, places, v)
+    return flat.unflatten(-1, kept.shape)
 
 
 @dataclass(frozen=True)
@@ -98,6 +123,20 @@ class Square(Correlation):
     def deal(self, d):
         a = d.mask(self.shape)
         return a, d.share(a.value * a.value)
+
+
+@dataclass(frozen=True)
+class SquareTriple(Correlation):
+    """a, a², b unless it stands under a persistent mask (View), and a·b: one opening of x gives x² and x·y."""
+
+    x: Shape
+    y: Shape | View
+
+    def deal(self, d):
+        a = d.mask(self.x)
+        own = () if isinstance(self.y, View) else (d.mask(self.y),)
+        b = self.y.value(d) if not own else own[0].value
+        return a, d.share(a.value * a.value), *own, d.share(a.value * b)
 
 
 @dataclass(frozen=True)

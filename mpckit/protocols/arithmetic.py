@@ -6,7 +6,7 @@ Sums and everything else linear are local (`share.py`).
 import torch
 
 from ..ask import Draw, Open, Protocol, Send, together
-from ..correlations import Bilinear, Mask, Square, Triple, View
+from ..correlations import Bilinear, Mask, Square, SquareTriple, Triple, View
 from ..correlations.products import REARRANGEMENTS
 from ..once import OneTime, ReuseError
 from ..ring import Ring
@@ -156,6 +156,21 @@ def square(x: AShare) -> Protocol[AShare]:
     d = yield Open(x - a)
     out = c.data + 2 * d * a.data
     return x.like(out + d * d if x.first else out, 2 * x.frac)
+
+
+def square_and_product(x: AShare, y: AShare) -> Protocol[tuple[AShare, AShare]]:
+    """(x², x · y) elementwise, with broadcasting, from one opening of x.
+
+    Price: 1 · w * (n + y) / n
+    Price (y fixed): 1 · w
+    """
+    a, squared, *own, c = yield Draw(SquareTriple(tuple(x.shape), y.fixed.view if y.fixed else tuple(y.shape)))
+    opened = yield Open(x - a, *(y - b for b in own))
+    d, e = opened if own else (opened, y.fixed.opened)
+    b = own[0].data if own else y.fixed.mask
+    square_ = squared.data + 2 * d * a.data
+    square_ = x.like(square_ + d * d if x.first else square_, 2 * x.frac)
+    return square_, x.like(MUL.combine(c.data, d, b, a.data, e, x.first), x.frac + y.frac)
 
 
 def matmul(x: AShare, y: AShare) -> Protocol[AShare]:

@@ -28,14 +28,15 @@ class BitSuite(Suite):
         exact = self.truncation == "exact"
         return gates.relu_truncated(self.rounding(x, by), by, exact, self.width(x), self.form, keep)
 
-    def maximum(self, x, y):
-        return gates.maximum(x, y, self.gap_width(x), self.relu_form)
+    def maximum(self, x, y, bits=None):
+        return gates.maximum(x, y, bits or self.gap_width(x), self.relu_form)
 
-    def reduce_max(self, x, spare=0):
-        return gates.reduce_max(x, min(x.bits, self.gap_width(x) + spare), self.relu_form)
+    def reduce_max(self, x, spare=0, bits=None):
+        return gates.reduce_max(x, bits or min(x.bits, self.gap_width(x) + spare), self.relu_form)
 
     def argmax(self, x):
         return gates.argmax(x, self.gap_width(x), self.form)
 
-    def lines(self, x, pieces, thresholds=(), inner=False):
-        return lookup.lines(x, pieces, thresholds, x.bits if inner else self.width(x, thresholds), self.form)
+    def lines(self, x, pieces, thresholds=(), inner=None, choose=False):
+        bits = inner or self.width(x, thresholds)
+        return lookup.lines(x, pieces, thresholds, bits, self.form, choose)

@@ -16,15 +16,15 @@ from ..ask import Protocol, together
 from ..share import AShare
 from .normalise import OF_SQUARES, maximum_over, mean, minimum_over, normalise, of_squares, variance
 from .products import product, scale, square
-from .softmax import exp_table, log_softmax, softmax, softmax_where
+from .softmax import attend, exp_table, log_softmax, softmax, softmax_where
 from .splines import tabulated
 from .suite import Suite
 from .tables import Piece, fit
 
 __all__ = [
-    "OF_SQUARES", "absolute", "clamp", "division", "erf", "exp", "exp_nonpositive", "gelu", "log", "log_softmax",
-    "maximum_over", "mean", "minimum_over", "normalise", "of_squares", "power", "product", "reciprocal", "rsqrt",
-    "scale", "sigmoid", "silu", "softmax", "softmax_where", "softplus", "sqrt", "square", "tanh", "variance",
+    "OF_SQUARES", "absolute", "attend", "clamp", "division", "erf", "exp", "exp_nonpositive", "gelu", "log",
+    "log_softmax", "maximum_over", "mean", "minimum_over", "normalise", "of_squares", "power", "product", "reciprocal",
+    "rsqrt", "scale", "sigmoid", "silu", "softmax", "softmax_where", "softplus", "sqrt", "square", "tanh", "variance",
 ]  # fmt: skip
 
 # ---- bounded functions ---------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def exp(mpc: Suite, x: AShare) -> Protocol[AShare]:
     from_low, from_high = (above.map(torch.select, 0, i) for i in (0, 1))
     # Outside, the power of two becomes 0 before the product: beside the truncation this takes no round of its own.
     rise, scale_, over = yield from together(
-        mpc.truncate(slope.like(slope.data, mantissa.slope_frac), mantissa.slope_frac),
+        mpc.truncate(slope.like(slope.data, mantissa.slope_frac), mantissa.slope_frac, mantissa.rise_bits + 2),
         mpc.select(from_low ^ from_high, x.like(power.data)),
         mpc.b2a(from_high, x.ring),
     )

@@ -15,14 +15,24 @@ from ..share import AShare, BShare
 from .compare import at_least_opened, below, drelu
 
 
-def select(b: BShare, x: AShare) -> Protocol[AShare]:
+def select(b: BShare, x: AShare, bits: int | None = None) -> Protocol[AShare]:
     """b · x for a secret bit b, with broadcasting: open b ⊕ s and x + r, where s, r and r·s were dealt.   [SIGMA]
 
+    With `bits`, x is opened modulo 2^bits only; then |x| < 2^(bits-2), so that the opened value tells, as in
+    `truncate`, whether it has wrapped.
     Price: 1 · w + 1
+    Price (narrow): 1 · b + 1
     """
-    r, s, s_sum, rs = yield Draw(Select(tuple(b.shape), tuple(x.shape)))
-    x_hat, b_hat = yield Open(x + r, b ^ s)
-    return x.like(kernels.select(x.data, x_hat, b_hat, s_sum.data, rs.data))
+    if bits is None or bits >= x.bits:
+        r, s, s_sum, rs = yield Draw(Select(tuple(b.shape), tuple(x.shape)))
+        x_hat, b_hat = yield Open(x + r, b ^ s)
+        return x.like(kernels.select(x.data, x_hat, b_hat, s_sum.data, rs.data))
+    half = 1 << (bits - 2)
+    r, s, s_sum, rs, turn = yield Draw(Select(tuple(b.shape), tuple(x.shape), bits))
+    x_hat, b_hat = yield Open(x.narrow(bits) + half + r, b ^ s)
+    x_hat = x_hat & ones(bits)
+    wrapped = (1 - lsr(x_hat, bits - 1)) * turn.data
+    return x.like(kernels.select(x.data, x_hat - half, b_hat, s_sum.data, rs.data - wrapped))
 
 
 def relu(x: AShare, bits: int | None = None, form: str = "digits") -> Protocol[AShare]:

@@ -7,6 +7,8 @@ sign u says whose bit is 1. It does not depend on x, so the dealer knows u and d
 the dealt bytes, two parties.   [Pika]
 """
 
+from functools import partial
+
 import torch
 
 from .. import kernels
@@ -88,12 +90,15 @@ def interval_lut(x: AShare, thresholds, values, bits: int | None = None, form: s
 # ---- lines ---------------------------------------------------------------------------------------
 
 
-def lines(x: AShare, pieces, thresholds=(), bits: int | None = None, form: str = "digits") -> Protocol[tuple]:
+def lines(
+    x: AShare, pieces, thresholds=(), bits: int | None = None, form: str = "digits", choose: bool = False
+) -> Protocol[tuple]:
     """Open x once, and return what goes on from there, to be run side by side (`together`): a protocol for 1{x ≥ c} at
     the thresholds (None without any), and for each of `pieces` (`tables.Piece`) the pair of rest, where
     x = i·2^by + rest with i rounded down or up, and a protocol for (value, slope·rest) at node i.
 
-    i counts modulo the table's size, and x may be anything in the ring. Results are integers of unit 0.
+    i counts modulo the table's size, and x may be anything in the ring. Results are integers of unit 0. With `choose` a
+    third result b → a protocol for b·x, which opens the bit alone.
     Domain of the comparison: |x - c| < 2^(bits-1).
     Price: 1 · w
     """
@@ -101,7 +106,7 @@ def lines(x: AShare, pieces, thresholds=(), bits: int | None = None, form: str =
     if any(cut.by + cut.entries > x.bits for cut in cuts):
         raise ValueError(f"a table reaches beyond the {x.bits} bits of the ring: {cuts}")
     compare = (bits or x.bits) if thresholds else 0
-    dealt = iter((yield Draw(Lines(tuple(x.shape), cuts, compare, form))))
+    dealt = iter((yield Draw(Lines(tuple(x.shape), cuts, compare, form, choose))))
     x_hat = yield Open(x + next(dealt))
     above = at_least_opened(x_hat, thresholds, compare, next(dealt), next(dealt)) if thresholds else None
     found = []
@@ -110,14 +115,24 @@ def lines(x: AShare, pieces, thresholds=(), bits: int | None = None, form: str =
         r_low = zero.like(next(dealt).data) if piece.by else zero
         own = [next(dealt) for _ in range(cut.pieces(form))]
         found.append((low - r_low, _line(x_hat, low, r_low, piece, own, form)))
-    return above, found
+    return (above, found, partial(_choose, x, x_hat, tuple(dealt))) if choose else (above, found)
+
+
+def _choose(x, x_hat, dealt, b) -> Protocol[AShare]:
+    """b · x, where x + r is open already.
+
+    Price: 1 · 1
+    """
+    s, s_sum, rs = dealt
+    b_hat = yield Open(b ^ s)
+    return x.like(kernels.select(x.data, x_hat, b_hat, s_sum.data, rs.data))
 
 
 def _line(x_hat, low, r_low, piece, dealt, form) -> Protocol[tuple]:
     """(value, slope·rest) of one piece, from what was dealt for it; rest = low - r_low.
 
     Price: 1 · piece.width
-    Price (dpf): 1 · w * ((piece.value_bits > 0) + (piece.slope_bits > 0))
+    Price (dpf): 1 · piece.width + 2 * ((piece.value_bits > 0) + (piece.slope_bits > 0))
     """
     value = slope = r_low.like(torch.zeros_like(low))
     if piece.width:
@@ -142,16 +157,30 @@ def _from_bits(x_hat, low, r_low, piece, hot, m, m_bits, m_low=None) -> Protocol
     return value, slope * low - r_low.like(r_low.data * (public >> v) + (weights[..., v:] * m_low.data).sum(-1))
 
 
-def _from_keys(x_hat, low, r_low, piece, keys, u, m, um, u_low=None, u_low_m=None) -> Protocol[tuple]:
-    """From numbers under the keys' sign u: v̂ = u·v + m is opened, and v = u·v̂ - u·m; v·r_low likewise.
+def _from_keys(x_hat, low, r_low, piece, keys, u, m, um, ut, u_low=None, u_low_m=None, u_low_t=None) -> Protocol[tuple]:
+    """From numbers under the keys' sign u: u·v + m is opened, in as many bits as v needs, and v is what that makes it.
 
-    Price: 1 · w * ((piece.value_bits > 0) + (piece.slope_bits > 0))
+    u·v = v̂ - m + (a turn of m, if v̂ has wrapped, which its top bit tells); all of it times u, and times r_low.
+    Price: 1 · piece.width + 2 * ((piece.value_bits > 0) + (piece.slope_bits > 0))
     """
-    columns = piece.columns().to(low.device)
-    found = _under_sign(lsr(x_hat, piece.by), keys, columns).view(-1, *low.shape).movedim(0, -1)
-    v_hat = yield Open(r_low.like(found) + m)
-    v = u.data[..., None] * v_hat - um.data
-    value = r_low.like(v[..., 0] if piece.value_bits else torch.zeros_like(low))
+    widths = [bits + 2 for bits in (piece.value_bits, piece.slope_bits) if bits]
+    found = _under_sign(lsr(x_hat, piece.by), keys, piece.columns().to(low.device)).view(-1, *low.shape)
+    asked = [
+        AShare(v, r_low.party, Ring(k, 0)) + (1 << k - 2) + m.map(torch.select, -1, i)
+        for i, (v, k) in enumerate(zip(found, widths))
+    ]
+    opened = yield Open(*asked)
+    signs = [_signed_part(v, k) for v, k in zip(opened if len(widths) > 1 else [opened], widths)]
+    whole = [u.data * v - um.data[..., i] + clear * ut.data[..., i] for i, (v, clear) in enumerate(signs)]
+    value = r_low.like(whole[0] if piece.value_bits else torch.zeros_like(low))
     if u_low is None:
         return value, r_low.like(torch.zeros_like(low))
-    return value, r_low.like(v[..., -1] * low - (u_low.data * v_hat[..., -1] - u_low_m.data))
+    v, clear = signs[-1]
+    by_low = u_low.data * v - u_low_m.data + clear * u_low_t.data
+    return value, r_low.like(whole[-1] * low - by_low)
+
+
+def _signed_part(v_hat, k):
+    """(v̂ less what was added to make it non-negative, 1 where its top bit is clear): there m may have wrapped."""
+    v_hat = v_hat & ones(k)
+    return v_hat - (1 << k - 2), 1 - lsr(v_hat, k - 1)

@@ -16,12 +16,12 @@ from .suite import Suite
 from .tables import fit
 
 
-def maximum_over(mpc: Suite, x: AShare, dim: int, keepdim: bool = False) -> Protocol[AShare]:
+def maximum_over(mpc: Suite, x: AShare, dim: int, keepdim: bool = False, bits: int | None = None) -> Protocol[AShare]:
     """The largest along one dimension.
 
     Price: 4·⌈log2 k⌉ rounds
     """
-    out = yield from mpc.reduce_max(x.map(torch.movedim, dim, -1))
+    out = yield from mpc.reduce_max(x.map(torch.movedim, dim, -1), bits=bits)
     return out.map(torch.unsqueeze, dim) if keepdim else out
 
 
@@ -48,7 +48,7 @@ def variance(mpc: Suite, x: AShare, dims=None, correction: int = 1, keepdim: boo
     Price: 4 rounds
     """
     dims = _dims(x, dims)
-    _, squares, shift = yield from _deviation(mpc, x, dims)
+    _, squares, _, shift = yield from _deviation(mpc, x, dims)
     squares = squares if keepdim else squares.map(torch.squeeze, dims)
     total = yield from mpc.truncate(squares, x.frac)
     return (yield from scale(mpc, total, 4.0**shift / max(_count(x, dims) - correction, 1)))
@@ -67,7 +67,7 @@ def of_squares(
     Domain: x < 2^(w-2) ring units, which for squares in their double unit is 2^(w-2-2·frac).
     Price: 4 rounds
     """
-    return (yield from tabulated(mpc, x, _of_squares(name, x.frac, frac, more, factor, offset, x.bits), True))
+    return (yield from tabulated(mpc, x, _of_squares(name, x.frac, frac, more, factor, offset, x.bits), x.bits))
 
 
 @cache
@@ -84,42 +84,60 @@ def _of_squares(name, unit, frac, more, factor, offset, bits):
     return fit(of, unit, out, low, high, relative=2.2e-4, absolute=2 * 2.0**-out, left=left)
 
 
-def normalise(mpc: Suite, x: AShare, dims, eps: float = 1e-5) -> Protocol[AShare]:
-    """(x - mean) / √(variance + eps) over `dims`, as in layer and batch norm.
+def normalise(mpc: Suite, x: AShare, dims, eps: float = 1e-5, weight: AShare | None = None) -> Protocol[AShare]:
+    """weight · (x - mean) / √(variance + eps) over `dims`, as in layer and batch norm.
 
-    One table turns the sum of squares into 1/σ. Within 3e-4 relative, two ulps of x over σ, and one ulp of the result.
-    Domain: a standard deviation below 512.
+    One table turns the sum of squares into 1/σ, while weight · (x - mean), from the same opening, is brought home.
+    Within 3e-4 relative, two ulps of x over σ, and one ulp of the result.
+    Domain: a standard deviation below 512, or 128 in a ring that has no more room (`_deviation`); |weight| < 64.
     Price: 8 rounds
     """
     dims = _dims(x, dims)
     if not x.data.numel():
         return x
-    centred, squares, shift = yield from _deviation(mpc, x, dims)
-    table = _inverse_deviation(_count(x, dims), shift, float(eps), squares.frac, x.bits)
-    inverse = yield from tabulated(mpc, squares, table, True)
-    return (yield from mpc.truncate((yield from mpc.mul(centred, inverse)), inverse.frac))
+    n = _count(x, dims)
+    centred, squares, weighed, shift = yield from _deviation(mpc, x, dims, weight)
+    spread = n.bit_length() // 2 + 1  # |x - mean| ≤ √n·σ
+    room = x.bits - 3 - spread - (6 if weight is not None else 0)
+    table = _inverse_deviation(n, shift, float(eps), squares.frac, x.bits, min(28, room - x.frac - 3))
+    inverse = tabulated(mpc, squares, table, x.bits)
+    if weight is None:
+        inverse, bits = (yield from inverse), x.frac + table.out + spread + 3
+    else:
+        drop = max(0, weight.frac - min(8, room - x.frac - table.out))
+        inverse, *home = yield from together(inverse, *([mpc.truncate(weighed, drop)] if drop else []))
+        centred, bits = (home[0] if home else weighed), None
+    out = yield from mpc.mul(centred, inverse)
+    return (yield from mpc.truncate(out, out.frac - x.frac, bits))
 
 
-def _deviation(mpc, x, dims):
-    """x - mean, the sum of its squares over 4^shift (2·frac fraction bits), and the shift that keeps it in the ring.
+def _deviation(mpc, x, dims, weight=None):
+    """x - mean, the sum of its squares over 4^shift (2·frac fraction bits), weight · (x - mean) in its double unit or
+    None, and the shift that keeps the squares in the ring.
 
     Price: 2 rounds
     """
     n = _count(x, dims)
     total = x.map(torch.sum, dims, True)
-    shift = max(0, math.ceil((math.log2(max(n, 1)) + 2 * (9 + x.frac) - (x.bits - 3)) / 2))
+    room = (x.bits - 3 - math.log2(max(n, 1))) / 2 - x.frac  # before the point, for a standard deviation
+    shift = 0 if room >= 7 else math.ceil(9 - room)
     if shift:
         middle, small = yield from together(scale(mpc, total, 1 / n), scale(mpc, x * n - total, 0.5**shift / n))
         centred = x - middle
     else:
         centred = small = x - (yield from scale(mpc, total, 1 / n))
-    return centred, (yield from mpc.square(small)).map(torch.sum, dims, True), shift
+    weighed = None
+    if weight is None:
+        squares = yield from mpc.square(small)
+    elif shift:
+        squares, weighed = yield from together(mpc.square(small), mpc.mul(centred, weight))
+    else:
+        squares, weighed = yield from mpc.square_and_product(centred, weight)
+    return centred, squares.map(torch.sum, dims, True), weighed, shift
 
 
 @cache
-def _inverse_deviation(n, shift, eps, unit, bits):
-    out = min(28, bits - 4 - unit // 2 - n.bit_length() // 2)  # |x - mean| / σ is at most √n
-
+def _inverse_deviation(n, shift, eps, unit, bits, out):
     def f(squares):
         return (squares.clamp(min=2.0**-unit) * (4.0**shift / n) + eps).rsqrt()
 

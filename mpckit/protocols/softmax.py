@@ -1,10 +1,12 @@
 """Softmax: the largest by a tournament, one table for the exponentials, one reciprocal a row."""
 
+import math
 from functools import cache
 
 import torch
 
-from ..ask import Protocol
+from ..ask import Protocol, together
+from ..correlations import Bilinear
 from ..share import AShare
 from .normalise import maximum_over
 from .splines import tabulated
@@ -15,16 +17,16 @@ GUARD = 8  # more fraction bits for the exponentials of a softmax: their sum may
 INVERSE = 24  # fraction bits of the reciprocal of the sum, which is at most 1
 
 
-def softmax(mpc: Suite, x: AShare, dim: int = -1) -> Protocol[AShare]:
-    """exp(x - max) / sum, within 3e-4 for any logits: terms below e^-15 of the largest count as 0.
+def softmax(mpc: Suite, x: AShare, dim: int = -1, rate: float = 1.0) -> Protocol[AShare]:
+    """exp(rate·(x - max)) / sum, within 3e-4 for any logits: terms below e^-15 of the largest count as 0.
 
     Price: 4·⌈log2 k⌉ + 10 rounds
     """
     if x.data.dim() == 0 or not x.data.numel():
         return x.like(torch.zeros_like(x.data)) + (1 << x.frac)
-    terms = yield from _terms(mpc, (yield from _below_maximum(mpc, x, dim)))
+    terms = yield from _terms(mpc, (yield from _below_maximum(mpc, x, dim)), rate)
     inverse = yield from _inverse(mpc, terms.map(torch.sum, dim, True), x.shape[dim])
-    return (yield from _shares_of(mpc, terms, inverse, x.frac))
+    return (yield from _home(mpc, (yield from mpc.mul(terms, inverse)), x.frac))
 
 
 def log_softmax(mpc: Suite, x: AShare, dim: int = -1) -> Protocol[AShare]:
@@ -36,7 +38,7 @@ def log_softmax(mpc: Suite, x: AShare, dim: int = -1) -> Protocol[AShare]:
         return x.like(torch.zeros_like(x.data))
     below = yield from _below_maximum(mpc, x, dim)
     total = (yield from _terms(mpc, below)).map(torch.sum, dim, True)
-    return below - (yield from tabulated(mpc, total, _of_sum("log", x.shape[dim], total.frac, x.frac), True))
+    return below - (yield from tabulated(mpc, total, _of_sum("log", x.shape[dim], total.frac, x.frac), x.bits))
 
 
 def softmax_where(mpc: Suite, x: AShare, keep: torch.Tensor) -> Protocol[AShare]:
@@ -51,18 +53,59 @@ def softmax_where(mpc: Suite, x: AShare, keep: torch.Tensor) -> Protocol[AShare]
     if not x.data.numel():
         return x
     places = keep.flatten().nonzero().squeeze(-1)
-    rows = places // keep.shape[-1]
-    kept = _pick(x.map(torch.flatten, -2), places)
-    largest = yield from _segment_max(mpc, kept, rows)
-    terms = yield from _terms(mpc, kept - _pick(largest, rows))
-    total = terms.map(lambda v: v.new_zeros((*v.shape[:-1], len(keep))).index_add(-1, rows.to(v.device), v))
+    lengths = tuple(keep.sum(-1).tolist())
+    terms, total = yield from ragged_terms(mpc, _pick(x.map(torch.flatten, -2), places), lengths)
     inverse = yield from _inverse(mpc, total, keep.shape[-1])
-    out = yield from _shares_of(mpc, terms, _pick(inverse, rows), x.frac)
+    out = yield from _home(mpc, (yield from mpc.product(Bilinear("rows", lengths), terms, inverse)), x.frac)
     flat = out.map(lambda v: v.new_zeros((*v.shape[:-1], keep.numel())).index_copy(-1, places.to(v.device), v))
     return flat.map(torch.reshape, x.shape)
 
 
-def _segment_max(mpc, x, rows) -> Protocol[AShare]:
+def ragged_terms(mpc, x, lengths, rate=1.0, bits=None) -> Protocol[tuple[AShare, AShare]]:
+    """exp(rate·(x - max)) and its sums by row, [..., rows], of a matrix without its rows' ends, [..., sum of lengths].
+
+    Price: 4·⌈log2 k⌉ + 4 rounds
+    """
+    rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    largest = yield from _segment_max(mpc, x, rows, mpc.gap_width(x, bits))
+    terms = yield from _terms(mpc, x - _pick(largest, rows), rate, bits)
+    return terms, terms.map(lambda v: v.new_zeros((*v.shape[:-1], len(lengths))).index_add(-1, rows.to(v.device), v))
+
+
+def attend(
+    mpc: Suite,
+    scores: AShare,
+    v: AShare,
+    lengths: tuple[int, ...] | None = None,
+    rate: float = 1.0,
+    bits: int | None = None,
+) -> Protocol[AShare]:
+    """softmax(rate·scores) @ v for scores [..., s, k] and v [..., k, d]; rows are divided by their sums last.
+
+    With `lengths`, scores [..., sum of lengths] are those of a matrix without the ends of its s rows: causal attention.
+    `bits` are known to hold a score. Sums are inverted while exp(scores - max) @ v is brought home, which has fewer
+    elements than the scores, mostly.
+    Domain: |softmax(scores) @ v| < 2^(w-28-frac) and k times as much before the division < 2^(w-10-2·frac).
+    Price: 4·⌈log2 k⌉ + 10 rounds
+    """
+    k = v.shape[-2]
+    if lengths is None:
+        terms = yield from _terms(mpc, (yield from _below_maximum(mpc, scores, -1, bits)), rate, bits)
+        total, op = terms.map(torch.sum, -1), Bilinear("matmul")
+    else:
+        terms, total = yield from ragged_terms(mpc, scores, lengths, rate, bits)
+        op = Bilinear("ragged", lengths)
+    inverse, mixed = yield from together(_inverse(mpc, total, k), _product(mpc, op, terms, v))
+    out = yield from mpc.mul(mixed, inverse.map(torch.unsqueeze, -1))
+    return (yield from mpc.truncate(out, INVERSE))
+
+
+def _product(mpc, op, terms, v):
+    out = yield from mpc.product(op, terms, v)
+    return (yield from mpc.truncate(out, terms.frac))
+
+
+def _segment_max(mpc, x, rows, bits) -> Protocol[AShare]:
     """The maximum of each row of x [..., m], of which entry i belongs to row rows[i], ascending: a tournament.
 
     Price: 4·⌈log2 k⌉ rounds
@@ -72,7 +115,7 @@ def _segment_max(mpc, x, rows) -> Protocol[AShare]:
         place = torch.arange(len(rows)) - torch.searchsorted(rows, rows)
         left = (same & (place % 2 == 0)).nonzero().squeeze(-1)
         alone = (~same & (place % 2 == 0)).nonzero().squeeze(-1)
-        best = yield from mpc.maximum(*(_pick(x, at) for at in (left, left + 1)))
+        best = yield from mpc.maximum(*(_pick(x, at) for at in (left, left + 1)), bits)
         rows, order = torch.sort(torch.cat((rows[left], rows[alone])), stable=True)
         x = _pick(x.like(torch.cat((best.data, _pick(x, alone).data), -1)), order)
     return x
@@ -82,27 +125,45 @@ def _pick(x, places):
     return x.map(torch.index_select, -1, places.to(x.data.device))
 
 
-def _below_maximum(mpc, x, dim):
-    return x - (yield from maximum_over(mpc, x, dim, True))
+def _below_maximum(mpc, x, dim, bits=None):
+    if (needed := x.frac + GUARD + INVERSE + 3) > x.bits:
+        raise ValueError(
+            f"softmax with {x.frac} fraction bits needs a ring of {needed} bits, and this one has {x.bits}"
+        )
+    return x - (yield from maximum_over(mpc, x, dim, True, mpc.gap_width(x, bits)))
 
 
-def _terms(mpc, below):
-    return tabulated(mpc, below, exp_table(below.frac, below.frac + GUARD, None), True)
+def _terms(mpc, below, rate=1.0, bits=None):
+    table = exp_table(below.frac, below.frac + GUARD, None, rate)
+    return tabulated(mpc, below, table, max(mpc.gap_width(below, bits), _width(table)))
+
+
+def _width(table):
+    """Bits to compare any number that is held by fewer with the table's ends."""
+    return max(abs(c).bit_length() for c in table.thresholds) + 2
 
 
 def _inverse(mpc, total, k):
-    return tabulated(mpc, total, _of_sum("reciprocal", k, total.frac, INVERSE), True)
+    return tabulated(mpc, total, _of_sum("reciprocal", k, total.frac, INVERSE), total.bits)
 
 
-def _shares_of(mpc, terms, inverse, frac):
-    """terms · inverse, with `frac` fraction bits."""
-    return (yield from mpc.truncate((yield from mpc.mul(terms, inverse)), terms.frac + INVERSE - frac))
+def _home(mpc, product, frac):
+    """terms · inverse, with `frac` fraction bits: both are 1 at most, and a little more."""
+    return (yield from mpc.truncate(product, product.frac - frac, product.frac + 3))
 
 
 @cache
-def exp_table(unit, out, right):
-    """e^x for x ≤ 0: one table, 0 below -15."""
-    return fit(torch.exp, unit, out, -15, 2.0**-unit, absolute=8e-5, right=right)
+def exp_table(unit, out, right, rate=1.0):
+    """e^(rate·x) for x ≤ 0: one table, 0 where it is below e^-15.
+
+    Steps are powers of two: between those the rate takes up to twice as many as 10 bits count.
+    """
+    entries = 10 if math.log2(rate).is_integer() else 11
+
+    def f(x):
+        return torch.exp(rate * x)
+
+    return fit(f, unit, out, -15 / rate, 2.0**-unit, absolute=8e-5, right=right, entries=entries)
 
 
 @cache

@@ -25,19 +25,27 @@ def curve(mpc: Suite, line: Protocol, piece: Piece) -> Protocol[AShare]:
     value, slope = yield from line
     if not (piece.slope_bits or piece.slope_low):
         return value
-    rise = yield from mpc.truncate(slope.like(slope.data, piece.slope_frac), piece.slope_frac)
-    return value + rise
+    rise = slope.like(slope.data, piece.slope_frac)
+    return value + (yield from mpc.truncate(rise, piece.slope_frac, _room(piece)))
 
 
-def tabulated(mpc: Suite, x: AShare, f: Fit, inner: bool = False) -> Protocol[AShare]:
+def _room(piece: Piece) -> int:
+    """How many bits hold slope·rest for its truncation."""
+    return max(piece.rise_bits, piece.slope_frac) + 2
+
+
+def tabulated(mpc: Suite, x: AShare, f: Fit, inner: int | None = None) -> Protocol[AShare]:
     """f(x) for any function that `tables.fit` has put into pieces, with f.out fraction bits.   [Grotto]
 
-    `inner`: x is a protocol's own number, a sum say, of which a declared range (`Suite`) promises nothing.
+    `inner`: x is a protocol's own number, a sum say, which has so many bits: a declared range (`Suite`) is not of it.
     Price: 4 rounds
     """
     if not x.data.numel():
         return x.like(x.data, f.out)
-    compare, found = yield from mpc.lines(x, f.pieces, f.thresholds, inner)
+    needed = max((_room(p) for p in f.pieces if p.slope_bits or p.slope_low), default=0)
+    if needed > x.bits:
+        raise ValueError(f"a line of this function needs {needed} bits, and the ring has {x.bits}: take a larger one")
+    compare, found, *choose = yield from mpc.lines(x, f.pieces, f.thresholds, inner, f.ramp is not None)
     curves = [curve(mpc, line, piece) for (_, line), piece in zip(found, f.pieces)]
     if compare is None:
         return x.like((yield from curves[0]).data, f.out)
@@ -53,14 +61,16 @@ def tabulated(mpc: Suite, x: AShare, f: Fit, inner: bool = False) -> Protocol[AS
         ]
         return reduce(xor, ends)
 
-    which = [on(*p.spans) for p in f.pieces]
-    if f.ramp:
-        options, which = [*options, x], [*which, on(f.ramp)]
-    asks = [mpc.select(_stack(which), _stack([option - f.base for option in options]))]
+    which = _stack([on(*p.spans) for p in f.pieces])
+    bits = max(p.bits(f.base) for p in f.pieces) + 2
+    asks = [mpc.select(which, _stack([option - f.base for option in options]), bits)]
+    asks += [choose(on(f.ramp)) for choose in choose]
     if f.steps:
         asks.append(mpc.b2a(_stack([on(span) for span, _ in f.steps]), x.ring.at(f.out)))
     chosen, *steps = yield from together(*asks)
     result = chosen.map(torch.sum, 0) + f.base
+    for _ in choose:
+        result = result + steps.pop(0)
     for bits in steps:
         for i, (_, value) in enumerate(f.steps):
             result = result + bits.map(torch.select, 0, i) * (value - f.base)

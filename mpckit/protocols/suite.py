@@ -37,19 +37,23 @@ class Suite(ABC):
         others = max((abs(c).bit_length() + 1 for c in thresholds if c), default=0)
         return min(x.bits, max(self.range_bits, others) + (others > 0))
 
-    def gap_width(self, x: AShare) -> int:
-        """The same for the difference of two such numbers."""
-        return self.width(x, (1,))
+    def gap_width(self, x: AShare, bits: int | None = None) -> int:
+        """The same for the difference of two such numbers, of which `bits` bits are known to hold each."""
+        return min(self.width(x, (1,)), x.bits if bits is None else bits + 1)
 
     # Linear algebra is the same for all additive sharings.
     mul = staticmethod(arithmetic.mul)
     square = staticmethod(arithmetic.square)
+    square_and_product = staticmethod(arithmetic.square_and_product)
+    product = staticmethod(arithmetic.product)
     matmul = staticmethod(arithmetic.matmul)
     conv = staticmethod(arithmetic.conv)
 
-    def truncate(self, x: AShare, by: int):
-        """Drop `by` fraction bits in this session's mode."""
-        return widths.truncate(self.rounding(x, by), by, self.truncation, self.form)
+    def truncate(self, x: AShare, by: int, bits: int | None = None):
+        """Drop `by` fraction bits in this session's mode; |x| < 2^(bits-2) makes it cheaper."""
+        if bits is not None and self.truncation == "exact":  # room for what `rounding` adds
+            bits = max(bits, by + 1) + 1
+        return widths.truncate(self.rounding(x, by), by, self.truncation, self.form, bits)
 
     def rounding(self, x: AShare, by: int) -> AShare:
         """What is to be truncated: half of the last place more where that is exact, so that the floor is the nearest.
@@ -83,8 +87,11 @@ class Suite(ABC):
         return (yield from self.relu(plain)), plain
 
     @abstractmethod
-    def select(self, b: BShare, x: AShare) -> AShare:
-        """b · x for a secret bit, with broadcasting: several bits may select from one x, which is opened once."""
+    def select(self, b: BShare, x: AShare, bits: int | None = None) -> AShare:
+        """b · x for a secret bit, with broadcasting: several bits may select from one x, which is opened once.
+
+        |x| < 2^(bits-2) makes it cheaper.
+        """
 
     @abstractmethod
     def and_(self, x: BShare, y: BShare) -> BShare:
@@ -99,17 +106,20 @@ class Suite(ABC):
         """Words [*shape] → their bits as ring elements [*shape, bits]."""
 
     @abstractmethod
-    def maximum(self, x: AShare, y: AShare) -> AShare:
-        """The larger of both, elementwise."""
+    def maximum(self, x: AShare, y: AShare, bits: int | None = None) -> AShare:
+        """The larger of both, elementwise, where their difference has `bits` bits."""
 
     @abstractmethod
-    def reduce_max(self, x: AShare, spare: int = 0) -> AShare:
-        """The maximum over the last dimension: [*shape, k] → shape; of numbers with `spare` more bits than declared."""
+    def reduce_max(self, x: AShare, spare: int = 0, bits: int | None = None) -> AShare:
+        """The maximum over the last dimension, [*shape, k] → shape; of numbers with `spare` more bits than declared.
+
+        `bits`, where they are known, hold the differences.
+        """
 
     @abstractmethod
     def argmax(self, x: AShare) -> tuple[AShare, AShare]:
         """(maximum, index) over the last dimension; the index is an integer of unit 0."""
 
     @abstractmethod
-    def lines(self, x: AShare, pieces, thresholds, inner: bool = False) -> tuple:
+    def lines(self, x: AShare, pieces, thresholds, inner: int | None = None, choose: bool = False) -> tuple:
         """Protocols that go on from one opening of x: (comparisons or None, [a line for each piece]), see `lookup`."""

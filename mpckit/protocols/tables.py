@@ -37,6 +37,17 @@ class Piece:
     def width(self) -> int:
         return self.value_bits + self.slope_bits
 
+    @property
+    def rise_bits(self) -> int:
+        """|slope·rest| < 2^rise_bits, before slope_frac of them are dropped."""
+        return max(abs(self.slope_low), abs(self.slope_low + (1 << self.slope_bits) - 1)).bit_length() + self.by
+
+    def bits(self, base: int) -> int:
+        """The result, less `base`, is below 2^bits at every node, also where x does not lie on this piece."""
+        ends = (self.value_low, self.value_low + ((1 << self.value_bits) - 1 << self.value_unit))
+        rise = (1 << max(0, self.rise_bits - self.slope_frac)) + 1
+        return (max(abs(end - base) for end in ends) + rise).bit_length()
+
     def columns(self) -> torch.Tensor:
         """Values and slopes beside each other, those that differ from line to line at all: [1 or 2, entries]."""
         value, slope = self.table & ((1 << self.value_bits) - 1), self.table >> self.value_bits
@@ -90,6 +101,8 @@ def fit(
     if right is None:
         (start, _), *others = pieces[-1].spans
         pieces[-1] = replace(pieces[-1], spans=((start, None), *((None, end) for _, end in others)))
+    if right == "x" and left:
+        raise ValueError("where x itself follows on the right, the result on the left is 0")
     base = round((left or 0.0) * scale)
     steps = [((high, None), right)] if isinstance(right, int | float) else []
     steps += [((None, 1 - high), mirror * value) for _, value in steps if mirror]

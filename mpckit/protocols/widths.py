@@ -10,30 +10,36 @@ from .bits import b2a
 from .compare import below
 
 
-def truncate(x: AShare, by: int, mode: str = "stochastic", form: str = "digits") -> Protocol[AShare]:
-    """x >> by: drops `by` fraction bits. Domain of the stochastic and the exact mode: |x| < 2^(w-2).
+def truncate(
+    x: AShare, by: int, mode: str = "stochastic", form: str = "digits", bits: int | None = None
+) -> Protocol[AShare]:
+    """x >> by: drops `by` fraction bits. Domain of the stochastic and the exact mode: |x| < 2^(b-2).
+
+    Only the low `bits` bits of x are opened, where b of them are known to hold it (default: w, the ring's).
 
     "stochastic"  floor or floor + 1, right on average, since the borrow out of the low bits is left out. The coin is
                   tied to the opened value, so this is not the ideal functionality as usually written.   [LDH+23]
     "exact"       floor
     "local"       two parties shift their own pieces, no message; wrong by 2^(w-by) with probability about |x| / 2^w:
                   a lesson.   [MZ17]
-    Price: 1 · w
-    Price (exact): 2 + levels(k) · w + node_bits(k) + 1
-    Price (exact dpf): 2 · w + 1   [SIGMA]
+    Price: 1 · b
+    Price (exact): 2 + levels(k) · b + node_bits(k) + 1
+    Price (exact dpf): 2 · b + 1   [SIGMA]
     Price (local): 0 · 0
     """
-    if not 0 < by < x.bits - 1:
-        raise ValueError(f"a {x.bits}-bit ring can drop 1 to {x.bits - 2} bits, not {by}")
+    bits = min(bits or x.bits, x.bits)
+    if not 0 < by < bits - 1:
+        raise ValueError(f"a {bits}-bit ring can drop 1 to {bits - 2} bits, not {by}")
     if mode == "local":
         data = x.ring.reduce(x.data)
         return x.like(data >> by if x.first else -(-data >> by), x.frac - by)
     exact = mode == "exact"
-    r, r_high, r_top, *borrow = yield Draw(TruncPair(tuple(x.shape), x.bits, by, exact, form if exact else "digits"))
-    x_hat = yield Open(x + (1 << (x.bits - 2)) + r)  # shifted to be non-negative: then a wrap shows in the top bits
-    low = x_hat & ones(x.bits)
-    no_msb = 1 - lsr(low, x.bits - 1)  # only where the top bit is clear can x + r have wrapped
-    out = x.like(no_msb * r_top.data - r_high.data, x.frac - by) + (lsr(low, by) - (1 << (x.bits - 2 - by)))
+    r, r_high, r_top, *borrow = yield Draw(TruncPair(tuple(x.shape), bits, by, exact, form if exact else "digits"))
+    # Shifted to be non-negative: then a wrap shows in the top bits.
+    x_hat = yield Open(x.narrow(bits) + (1 << (bits - 2)) + r)
+    low = x_hat & ones(bits)
+    no_msb = 1 - lsr(low, bits - 1)  # only where the top bit is clear can x + r have wrapped
+    out = x.like(no_msb * r_top.data - r_high.data, x.frac - by) + (lsr(low, by) - (1 << (bits - 2 - by)))
     return out - (yield from _borrowed(x_hat, *borrow, by, out.ring)) if exact else out
 
 

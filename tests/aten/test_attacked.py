@@ -86,7 +86,7 @@ def test_a_ring_too_narrow_for_a_function_says_so():
     with mk.simulate(2, ring=mk.Ring(32, 12)):
         x = mk.secret(torch.tensor([0.3]), owner=0)
         assert (x * 3 * 0.5 - 0.45).reveal().abs() < 0.01
-        with pytest.raises(ValueError, match="softmax needs a ring of 56 bits"):
+        with pytest.raises(ValueError, match="softmax with 12 fraction bits needs a ring of 47 bits"):
             torch.softmax(x, -1)
 
 

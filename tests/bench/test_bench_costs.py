@@ -6,8 +6,11 @@ python -m mpckit bench relu_1e5 --json
 import json
 
 import pytest
+import torch
 
+import mpckit as mk
 from mpckit.__main__ import link, main
+from mpckit.bench import CASES
 from mpckit.bench import costs as bench
 
 
@@ -31,6 +34,20 @@ def test_lenet_keeps_its_price(capsys):
     found = row(capsys, "lenet_b1")
     assert found["rounds"] <= 40 and found["sent_bytes"] <= 250_000
     assert found["setup_bytes"] > 8 * 20_522 and found["max_err"] < 0.01
+
+
+@pytest.mark.parametrize(("suite", "rounds", "sent"), [("fss", 69, 3.39e6), ("bits", 100, 3.95e6)])
+def test_a_transformer_block_keeps_its_price(suite, rounds, sent):
+    """With exact truncation: at most 100 rounds and 4.5 MB, on either suite."""
+    chosen = CASES["block_d128_h4_s64"]
+
+    def program(model, x):
+        with torch.no_grad():
+            return chosen.compute(mk.private(model, owner=1), mk.secret(x, owner=0)).reveal(to=0)
+
+    report = mk.plan(program, chosen.model(), *chosen.inputs(), suite=suite, truncation=chosen.truncation).report
+    assert report.truncation == "exact" and (report.rounds(), report.sent()) <= (100, 4_500_000)
+    assert report.rounds() == rounds and report.sent() == pytest.approx(sent, rel=0.01)
 
 
 def test_three_parties_send_to_two_peers(capsys):

@@ -29,6 +29,7 @@ from mpckit.correlations import (
     Select,
     SignedTable,
     Square,
+    SquareTriple,
     Table,
     Triple,
     TruncPair,
@@ -62,10 +63,13 @@ EXAMPLES = {
         Triple(MATMUL, (2, 3), (3, 4)),
         Triple(CONV, (2, 4, 5, 5), (6, 2, 3, 3)),
         Triple(MUL, (), (0,)),
+        Triple(Bilinear("rows", (1, 0, 3)), (2, 4), (2, 3)),
+        Triple(Bilinear("ragged", (1, 2, 3)), (2, 6), (2, 4, 5)),
         Triple(MUL, (4, 3, 2), ROTATED),
         Triple(MATMUL, View(1, (2, 3)), (3, 4)),
         Triple(MUL, View(1, (2, 3)), View(2, (2, 3))),
     ],
+    SquareTriple: [SquareTriple((3, 4), (4,)), SquareTriple((3, 2), View(3, (3, 2)))],
     Square: [Square(()), Square((0,)), Square((3, 5))],
     Mask: [Mask(0, (3,)), Mask(7, ())],
     TruncRelu: [
@@ -98,14 +102,15 @@ EXAMPLES = {
     ],
     Ramp: [Ramp((70,), 64, 64), Ramp((3, 2), 9, 40), Ramp((), 8, 8), Ramp((0,), 64, 64)],
     Equal: [Equal((70,), 64), Equal((), 8), Equal((3, 5), 64, "dpf"), Equal((5,), 4, "dpf")],
-    Select: [Select((5,), (5,)), Select((3, 1), (3, 4)), Select((), (2,))],
+    Select: [Select((5,), (5,)), Select((3, 1), (3, 4)), Select((), (2,)), Select((3, 1), (3, 4), 9)],
     Table: [Table((5,), 4), Table((5,), 9), Table((2, 3), 6), Table((), 0)],
     SignedTable: [SignedTable((5,), 4), SignedTable((2, 3), 9, 2)],
     Lines: [
         Lines((5,), (Cut(10, 9, 7, 8), Cut(0, 4, 5, 0), Cut(3, 6, 0, 0)), 64),
         Lines((2, 3), (Cut(2, 6, 0, 4),)),
         Lines((5,), (Cut(10, 9, 7, 8), Cut(0, 4, 5, 0), Cut(3, 6, 0, 0)), 64, "dpf"),
-        Lines((2, 3), (Cut(2, 6, 0, 4),), 0, "dpf"),
+        Lines((2, 3), (Cut(2, 6, 0, 4),), 0, "dpf", True),
+        Lines((3,), (), 8, choose=True),
     ],
 }
 EVERY = [c for examples in EXAMPLES.values() for c in examples]
@@ -278,6 +283,8 @@ def test_digits_of_masks():
 def test_choosers_and_random_bits():
     r, s, s_sum, rs = values(Select((70,), (70,)))
     assert torch.equal(s.long(), s_sum) and torch.equal(rs, r * s_sum) and s.any() and not s.all()
+    r, s, s_sum, rs, turn = values(Select((70,), (70,), 9))
+    assert torch.equal(rs, (r & 511) * s_sum) and torch.equal(turn, ((r >> 8) & 1) * 512 * s_sum)
     s, s_sum = values(DaBit((70,)))
     assert torch.equal(s.long(), s_sum)
     m, m_bits = values(WordBits((5,), 64))
@@ -299,9 +306,12 @@ def test_what_a_line_needs(form):
         assert torch.equal(m_bits, (m[:, None] >> torch.arange(8)) & 1)
         assert torch.equal(m_low, m_bits[:, 3:] * low[:, None])
     else:
-        _, u, m, um, u_low, u_low_m = dealt
-        assert set(u.tolist()) == {1, -1} and torch.equal(um, u[:, None] * m)
+        _, u, m, um, ut, u_low, u_low_m, u_low_t = dealt
+        m &= torch.tensor([(1 << 5) - 1, (1 << 7) - 1])  # two bits more than value and slope have
+        turns = (m >> torch.tensor([4, 6])) << torch.tensor([5, 7])
+        assert set(u.tolist()) == {1, -1} and torch.equal(um, u[:, None] * m) and torch.equal(ut, u[:, None] * turns)
         assert torch.equal(u_low, u * low) and torch.equal(u_low_m, u * low * m[:, 1])
+        assert torch.equal(u_low_t, u * low * turns[:, 1]) and len(set(turns[:, 1].tolist())) == 2
 
 
 def test_the_sign_of_a_point():

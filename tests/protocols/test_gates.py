@@ -157,6 +157,18 @@ def test_select_of_every_number_under_every_mask(n, bit):
 
 
 @pytest.mark.parametrize("n", PARTIES)
+@pytest.mark.parametrize("bit", [0, 1])
+def test_select_from_what_is_known_to_be_short_under_every_mask(n, bit):
+    """Opened modulo 2^6: numbers below 2^4."""
+    x, r = every_pair(6)
+    keep = (x >= -16) & (x < 16)
+    x, r = x[keep], r[keep]
+    desk = Desk(n, 40)
+    b = desk.words(torch.full(x.shape, bool(bit)))
+    assert torch.equal(desk.under(r, lambda s, b: select(b, s, 6), x, b), x * bit)
+
+
+@pytest.mark.parametrize("n", PARTIES)
 @pytest.mark.parametrize("bits", [8, 64])
 def test_select_picks_for_both_bits(n, bits):
     desk, x = Desk(n, bits), ALL if bits == 8 else numbers(64, 300)

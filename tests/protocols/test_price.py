@@ -174,6 +174,11 @@ def first_rest(x, form):
     return (yield from lookup.lines(x, (PIECE,), (), None, form))[1][0][0]
 
 
+def a_choice(x, b):
+    _, *dealt = yield Draw(Lines(tuple(x.shape), (), 0, "digits", True))
+    return (yield from lookup._choose(x, x.data, dealt, b))
+
+
 def a_line(protocol, form):
     """One line's protocol, from an opened value that is not x: the price is the same."""
     cut = Cut(PIECE.by, 4, PIECE.value_bits, PIECE.slope_bits)
@@ -202,6 +207,10 @@ MEASURED = {
     ],
     "mul": [("", lambda b: (arithmetic.mul, b.number(64, 8), b.number(1, 8)))],
     "square": [("", lambda b: (arithmetic.square, b.number()))],
+    "square_and_product": [
+        ("", lambda b: (arithmetic.square_and_product, b.number(64, 8), b.number(8))),
+        ("y fixed", lambda b: (arithmetic.square_and_product, b.number(64, 8), b.fixed(8))),
+    ],
     "matmul": [("", lambda b: (arithmetic.matmul, b.number(8, 24), b.number(24, 16)))],
     "conv": [("", case_conv)],
     "truncate": [
@@ -209,6 +218,9 @@ MEASURED = {
         ("exact", lambda b: (widths.truncate, b.number(), 5, "exact")),
         ("exact dpf", lambda b: (widths.truncate, b.number(), 5, "exact", "dpf")),
         ("local", lambda b: (widths.truncate, b.number(), 3, "local")),
+        ("", lambda b: (widths.truncate, b.number(), 3, "stochastic", "digits", 7), {"b": 7}),
+        ("exact", lambda b: (widths.truncate, b.number(), 5, "exact", "digits", 8), {"b": 8}),
+        ("exact dpf", lambda b: (widths.truncate, b.number(), 5, "exact", "dpf", 8), {"b": 8}),
     ],
     "truncate_reduce": forms(lambda b, form: (widths.truncate_reduce, b.number(), 5, form)),
     "_borrowed": forms(
@@ -259,7 +271,10 @@ MEASURED = {
     "eq": forms(lambda b, form: (compare.eq, b.number(), b.number(), None, form)),
     "drelu": forms(lambda b, form: (compare.drelu, b.number(), None, form))
     + forms(lambda b, form: (compare.drelu, b.number(), 6, form), b=6),
-    "select": [("", lambda b: (gates.select, b.bit(), b.number()))],
+    "select": [
+        ("", lambda b: (gates.select, b.bit(), b.number())),
+        ("narrow", lambda b: (gates.select, b.bit(), b.number(), 6), {"b": 6}),
+    ],
     "relu": forms(lambda b, form: (gates.relu, b.number(), None, form), "dcf")
     + forms(lambda b, form: (gates.relu, b.number(), 6, form), "dcf", b=6),
     "relu_truncated": [
@@ -280,6 +295,7 @@ MEASURED = {
     "signed_lut": [("", lambda b: (lookup.signed_lut, b.number(), torch.arange(32).view(2, 16), Ring(b.w, 0)))],
     "interval_lut": forms(lambda b, form: (lookup.interval_lut, b.number(), (-1, 0, 2), (5, 6, 7, 8), None, form)),
     "lines": [("", lambda b: (first_rest, b.number(), "digits"))],
+    "_choose": [("", lambda b: (a_choice, b.number(), b.bit()))],
     "_line": [(case, lambda b, form=form: (a_line(lookup._line, form), b.number())) for case, form in FORMS.items()],
     "_from_bits": [("", lambda b: (a_line(lookup._from_bits, "digits"), b.number()))],
     "_from_keys": [("", lambda b: (a_line(lookup._from_keys, "dpf"), b.number()))],

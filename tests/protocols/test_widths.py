@@ -57,6 +57,16 @@ def test_exact_truncation_of_every_number_under_every_mask(form, n, by):
     assert torch.equal(Desk(n, 8, frac=7).under(r, truncate, x, by, "exact", form), x >> by)
 
 
+@forms
+@pytest.mark.parametrize("by", [1, 5])
+def test_truncation_of_what_is_known_to_be_short(form, n, by):
+    """8 bits are opened of a number of 40, under every mask of those."""
+    x, r = PAIRS
+    inside = (x >= -64) & (x < 64)
+    x, r = x[inside], r[inside]
+    assert torch.equal(Desk(n, 40, frac=7).under(r, truncate, x, by, "exact", form, 8), x >> by)
+
+
 @pytest.mark.parametrize("n", PARTIES)
 @pytest.mark.parametrize("by", range(1, 7))
 def test_stochastic_truncation_of_every_number_under_every_mask(n, by):
