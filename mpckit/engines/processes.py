@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ipyparallel
@@ -48,6 +49,7 @@ class Engines(Ranks):
         self.folder = tempfile.mkdtemp(prefix="mpckit-")  # readable by this user alone; holds the connection keys
         self._log = Path(self.folder, "log.txt")
         self._processes: list[subprocess.Popen] = []
+        self._spawner = ThreadPoolExecutor(1, "mpckit spawner")
         self.client: ipyparallel.Client | None = None
         self._end = weakref.finalize(self, _end, os.getpid(), self.folder, self._processes)
         try:
@@ -104,6 +106,10 @@ class Engines(Ranks):
                 raise TeamError(f"an engine cannot load mpckit: {error.ename}: {error.evalue}") from None
 
     def _spawn(self, command: list[str], env: dict) -> subprocess.Popen:
+        """Start a process in a thread of its own, which Ctrl-C does not reach: one that is started is also listed."""
+        return self._spawner.submit(self._spawn_listed, command, env).result()
+
+    def _spawn_listed(self, command: list[str], env: dict) -> subprocess.Popen:
         # A session of its own: Ctrl-C in a terminal is for the notebook, which passes it on in order.
         with open(self._log, "ab") as log:
             process = subprocess.Popen(
@@ -127,6 +133,7 @@ class Engines(Ranks):
         if self.client is not None:
             self.client.close()
             self.client = None
+        self._spawner.shutdown()
         self._end()
 
     # what `Ranks` asks

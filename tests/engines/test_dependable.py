@@ -284,7 +284,7 @@ def test_a_start_is_fresh_and_quick(team):
     assert not team.alive
 
 
-@pytest.mark.parametrize("after", [0.05, 0.5, 1.0])
+@pytest.mark.parametrize("after", [0.02, 0.03, 0.04, 0.05, 0.06, 0.5, 1.0])
 def test_ctrl_c_while_engines_start(after):
     before = {p.pid for p in psutil.Process().children(recursive=True)}
     assert interrupted(after, cluster)
