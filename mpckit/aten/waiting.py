@@ -141,7 +141,8 @@ def plus(x, y) -> SecretTensor | None:
     if other is not None and other.sum.more == kept.sum.more and y.shape == x.shape:
         product, summands = both(torch.add, product, other.sum.product), [*summands, other.sum.summand]
     else:
-        summands.append(fixed_point(secret_form(y, x.session)))
+        beside = fixed_point(secret_form(y, x.session))
+        summands.append(SecretTensor(beside.shared, x.session))  # its value now, whatever is written into it later
     summands = [s for s in summands if s is not None]
     summand = reduce(partial(both, torch.add), summands) if summands else None
     return Sum(product, kept.sum.more, summand, kept.sum.home).pending(Product, kept.path)

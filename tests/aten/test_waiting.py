@@ -227,3 +227,16 @@ def test_gradients_go_through(suite):
         F.max_pool2d((conv(*secrets) + secrets[0]).relu(), 2).square().mean().backward()
         for got, want in zip(secrets, plain):
             assert torch.allclose(got.grad.reveal(), want.grad, atol=8e-3)
+
+
+def test_a_summand_counts_as_it_was_when_it_was_added():
+    """Momentum adds a gradient that waits to a buffer in place, and goes on writing into the buffer."""
+    with torch.no_grad(), mk.simulate(2):
+        x, w, buffer = (mk.secret(t, owner=0) for t in (X, LINEAR, X))
+        out = x @ w + buffer
+        buffer.zero_()
+        assert torch.allclose(out.reveal(), X @ LINEAR + X, atol=1e-3)
+        buffer = mk.secret(X, owner=0)
+        buffer.add_(x @ w)
+        buffer.add_(x @ w)
+        assert torch.allclose(buffer.reveal(), X + 2 * (X @ LINEAR), atol=2e-3)

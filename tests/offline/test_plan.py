@@ -19,7 +19,7 @@ def test_the_example():
     with mk.simulate(parties=2) as session:
         session.prepare(plan.draws)  # offline: nobody has an input yet
         infer(x, model)
-    assert session.report().rounds() == plan.report.rounds() == 10
+    assert session.report().rounds() == plan.report.rounds() == 9
     assert str(plan).endswith("from the dealer")
 
 
