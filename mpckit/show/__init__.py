@@ -11,6 +11,7 @@ stepper(protocol, …) a conversation one word at a time
 trees(keys, x)       the two trees of a point function, and a comparison read off them; explore(alpha, x) to click on
 forms()              key bytes against rounds: three ways to deal one comparison
 live(team)           a dashboard that moves while `team.run` is under way
+hearing(team)        a transcript as it comes, and whether it keeps up; spectrogram(features, seconds)
 link_sliders(report) seconds on any network, for several suites side by side
 crossing(report)     which suite is faster on which network, predicted, and beside it what was measured
 show(figure, alt)    display that survives in a saved notebook, on GitHub and as text
@@ -30,12 +31,13 @@ from .pieces import shares
 from .puzzle import check
 from .received import View, view_as
 from .sequence import sequence
+from .sound import Hearing, hearing, spectrogram
 from .stepper import Stepper, stepper
 from .tree import trees
 from .variants import variants
 
 __all__ = [
-    "Crossing", "LinkSliders", "Live", "Picture", "Stepper", "View", "by_layer", "check", "confusion", "crossing",
-    "explore", "eyes", "forms", "link_sliders", "live", "pictures", "sequence", "shares", "show", "stepper", "summary",
-    "timeline", "trees", "variants", "view_as", "what_if",
+    "Crossing", "Hearing", "LinkSliders", "Live", "Picture", "Stepper", "View", "by_layer", "check", "confusion",
+    "crossing", "explore", "eyes", "forms", "hearing", "link_sliders", "live", "pictures", "sequence", "shares", "show",
+    "spectrogram", "stepper", "summary", "timeline", "trees", "variants", "view_as", "what_if",
 ]  # fmt: skip

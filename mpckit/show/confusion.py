@@ -8,7 +8,7 @@ from .display import Picture
 from .theme import style
 
 # Disagreement is orange, agreement blue, nothing the page itself; ends that colour-blind readers tell apart.
-SCALE = [[0, "rgb(213,94,0)"], [0.3, "rgba(230,159,0,0.8)"], [0.5, "rgba(0,0,0,0)"], [1, "rgb(0,114,178)"]]
+SCALE = [[0, "rgb(213,94,0)"], [0.25, "rgb(230,159,0)"], [0.5, "rgba(0,0,0,0)"], [1, "rgb(0,114,178)"]]
 SHOWN = 6  # disagreements that the words name one by one
 
 
@@ -46,8 +46,8 @@ def confusion(against: dict[str, torch.Tensor], answers: torch.Tensor, names=Non
 
 
 def _cells(counts, names, row, column):
-    level = (1 + counts.double()).log()  # a single mistake is to be seen beside a hundred right answers
-    level = level / level.max()
+    level = (1 + counts.double()).log()
+    level = (counts > 0) * (1 + level / level.max()) / 2  # one mistake is to be seen beside a hundred right answers
     signs = 2 * torch.eye(len(names), dtype=torch.float64) - 1
     return go.Heatmap(
         z=(signs * level).tolist(), x=names, y=names, colorscale=SCALE, zmin=-1, zmax=1, showscale=False, name=row,

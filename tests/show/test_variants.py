@@ -55,7 +55,7 @@ def test_the_still_picture_has_all_versions_and_the_words_their_sums(reports):
     figure = variants(some)
     assert [trace.x for trace in figure._still.data] == [trace.x for trace in figure.data]
     assert [trace.showlegend for trace in figure._still.data[:2]] == [None, False]
-    assert "max: 38 rounds, 141 kB sent by a party; average: 24 rounds" in figure.alt
+    assert "max: 35 rounds, 94.1 kB sent by a party; average: 19 rounds" in figure.alt
     assert figure.alt.endswith("Layers that differ: pool1, pool2.")
 
 
@@ -74,7 +74,7 @@ def test_blocks_can_be_drawn_as_one(reports):
 
     report = mk.plan(infer, digits()[7][0][None], Blocks()).report
     assert list(report.by_layer(depth=1)) == ["secret", "first", "second", "reveal"]
-    assert [line.rounds for line in report.by_layer(depth=1).values()] == [1, 28, 8, 1]
+    assert [line.rounds for line in report.by_layer(depth=1).values()] == [1, 26, 7, 1]
     assert report.sent() == reports["max"].sent()
     assert list(variants({"blocks": report}, depth=1).data[0].y) == list(report.by_layer(depth=1))
     assert list(mk.show.by_layer(report, depth=1).data[0].y) == list(report.by_layer(depth=1))
