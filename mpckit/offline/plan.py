@@ -80,14 +80,18 @@ def _plan(program, args, parties, options) -> Plan:
     return Plan(tuple(session.drawn), session.report(), stopped)
 
 
+# Their rows look at public numbers: whether they are in range, and where a mask holds.
+VALUES = {torch.ops.aten.embedding.default, torch.ops.aten.index.Tensor}
+
+
 class Shapes(TorchDispatchMode):
     """What meets a secret or a shape is a shape: public tensors keep their values among themselves only."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         tensors = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, torch.Tensor)]
-        if func is torch.ops.aten.embedding.default and type(tensors[0]) not in PLAIN:
-            return func(*args, **kwargs)  # its row looks whether public numbers are in range
+        if func in VALUES and type(tensors[0]) not in PLAIN:
+            return func(*args, **kwargs)
         if any(t.is_meta or type(t) not in PLAIN for t in tensors):
             args, kwargs = tree_map_only(PLAIN, lambda t: t.to("meta") if type(t) in PLAIN else t, (args, kwargs))
             if "device" in kwargs and all(
