@@ -59,7 +59,8 @@ def main(paths: list[Path]):
 def run(notebook, folder: Path):
     """Execute every cell, in the folder where a reader would."""
     where = {"metadata": {"path": str(folder)}}
-    return NotebookClient(notebook, timeout=120, resources=where, store_widget_state=False).execute()
+    options = dict(store_widget_state=False, coalesce_streams=True)  # what is printed bit by bit is read in one piece
+    return NotebookClient(notebook, timeout=120, resources=where, **options).execute()
 
 
 def drawn(figure: dict) -> str:

@@ -50,7 +50,7 @@ def puzzle(*hints: str):
 
 def check(answer: Callable, hint: int = 0) -> None:
     """Examine `answer` and print the verdict, with the first `hint` hints below it."""
-    from . import puzzles, puzzles_rounds, puzzles_speech, puzzles_vision  # noqa: F401  (registers them)
+    from . import puzzles, puzzles_language, puzzles_rounds, puzzles_speech, puzzles_vision  # noqa: F401  (registers them)
 
     if answer.__name__ not in PUZZLES:
         raise ValueError(f"no puzzle is called {answer.__name__!r}; there are {', '.join(sorted(PUZZLES))}")
