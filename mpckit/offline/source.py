@@ -68,12 +68,14 @@ def stream_name(serial: int, part: int, correlation) -> str:
 class LocalDealer(Source):
     """Deals for all parties in this process."""
 
+    reading = Dealing
+
     def __init__(self, seeds: dict[int, bytes], spool: Spool | None = None, device="cpu"):
         super().__init__(spool)
         self.seeds, self.device = seeds, device
 
     def _deal_part(self, serial, i, part):
-        d = Dealing(self.seeds, stream_name(serial, i, part), self.device)
+        d = self.reading(self.seeds, stream_name(serial, i, part), self.device)
         handles = part.deal(d)
         self.sent += correction_bytes(d.corrections, len(self.seeds) - 1, len(self.seeds))
         return self._pieces(handles, list(self.seeds))
