@@ -159,7 +159,7 @@ def test_the_chart_has_an_arrow_for_every_message(session):
     assert len(dotted) == 2 * sum(said.word == "Draw" for said in session.transcript.words)
     text = figure.data[-1]
     assert len(text.text) == len(session.transcript.words)
-    assert any("x_hat = yield Open(x + r)" in row for row in text.text)  # the library's own line
+    assert any("x_hat = yield Open(x + (1 " in row for row in text.text)  # the library's own line
     assert all("mpckit/protocols/" in row for row in text.hovertext)
     assert "Draw Triple in product" in figure.alt
 
