@@ -121,6 +121,10 @@ class Meter:
         finally:
             self._path = before
 
+    def leave_layers(self):
+        """Be in no layer: one that Ctrl-C has ended may come back to the path when its last frame is freed."""
+        self._path = []
+
     def push(self, name: str):
         self._path.append(name)
 

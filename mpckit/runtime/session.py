@@ -369,10 +369,13 @@ class Session(OneTime):
             )
         return session
 
-    # Ctrl-C is raised where a call ends. So what opens the session is the last call of one, and its end the first of
-    # the other: between them lies the block, and nothing else that could be interrupted with the session left open.
+    # Ctrl-C is raised where a call ends or begins. So what opens the session is the last call of one, and its end the
+    # first of the other. What is left is the instant in which __exit__ begins, which Python protects in no `with`
+    # (its issue 29988): a program that goes on after a Ctrl-C there finds the session still open.
 
     def __enter__(self):
+        if self._entered is None:
+            self.meter.leave_layers()
         outer, phase, self._last = _current.get(), self.meter.phase_of("online"), time.perf_counter()
         phase.__enter__()
         try:
