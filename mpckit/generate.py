@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from .protocols import arithmetic
 from .runtime.session import Session
+from .stream import Stream, derive, fresh_seed
 from .tensor import SecretTensor, secret
 
 
@@ -107,9 +108,7 @@ class _Chooser:
 
     def __init__(self, client: int, top_k: int, temperature: float, seed: int | None):
         self.client, self.top_k, self.temperature = client, top_k, temperature
-        self.noise = torch.Generator().manual_seed(seed) if seed is not None else torch.Generator()
-        if seed is None:
-            self.noise.seed()
+        self.noise = Stream(fresh_seed() if seed is None else derive(b"insecure", str(seed)), "generate/noise")
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         private = isinstance(logits, SecretTensor)
@@ -124,7 +123,8 @@ class _Chooser:
 
     def _gumbel(self, shape):
         """Noise with which the maximum falls on each score with its softmax's probability."""
-        return -torch.empty(shape).exponential_(generator=self.noise).clamp_min(1e-30).log()
+        uniform = ((self.noise.words(shape) >> 11 & (1 << 53) - 1).double() + 0.5) / 2**53  # between 0 and 1, neither
+        return -uniform.log().neg().log().float()
 
 
 # ---- what has been read ----------------------------------------------------------------------------------------------

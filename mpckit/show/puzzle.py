@@ -115,6 +115,13 @@ def run_protocol(answer: Callable, *values: int, seed: int, prepare: Callable | 
     return result, heard, rounds, payload * 8 / RING.bits / SAMPLES
 
 
+def price(rounds: int, most: int, words: float, reference: float, each: str, remark: str = "") -> Iterator[Finding]:
+    """Rounds, and words sent by a party for `each`, against those of the reference."""
+    yield Finding("rounds", rounds <= most, f"{rounds}; the reference has {most}")
+    told = f"{words:g} sent by a party for {each}; the reference has {reference:g}{remark}"
+    yield Finding("words", words <= reference, told)
+
+
 def leaks(first: list[torch.Tensor], second: list[torch.Tensor]) -> str | None:
     """What tells two runs apart: an opened value, or two of them together; None where both look alike."""
     if len(first) != len(second):

@@ -9,7 +9,7 @@ from ..kernels import ggm
 from ..ring import Ring
 from ..share import join, split
 from ..stream import Stream
-from .puzzle import RING, Finding, leaks, puzzle, run_protocol
+from .puzzle import RING, Finding, leaks, price, puzzle, run_protocol
 
 SEED = b"puzzles draw their masks from this, so that a verdict repeats."[:32]
 
@@ -81,8 +81,7 @@ def only_the_sum(answer):
     yield Finding("right", True, "100 + 20 = 120")
     leak = leaks(heard, run_protocol(answer, 70, 50, seed=2)[1])
     yield Finding("private", leak is None, f"100 + 20 against 70 + 50: {leak or 'nobody can tell them apart'}")
-    yield Finding("rounds", rounds <= 1, f"{rounds}; the reference has 1")
-    yield Finding("words", words <= 1, f"{words:g} sent by a party for each sum; the reference has 1")
+    yield from price(rounds, 1, words, 1, "each sum")
 
 
 # 08  Function secret sharing: a tree with one secret leaf
@@ -165,10 +164,7 @@ def relu_gate(answer):
     yield Finding("right", True, "positive, negative, zero, and both ends")
     leak = leaks(run(37, 10)[1], run(-91, 11)[1])
     yield Finding("private", leak is None, f"37 against -91: {leak or 'nobody can tell them apart'}")
-    yield Finding("rounds", rounds <= 1, f"{rounds}; the reference has 1")
-    yield Finding(
-        "words", words <= 1.125, f"{words:g} sent by a party for each; the reference has 1.125, a word and a bit"
-    )
+    yield from price(rounds, 1, words, 1.125, "each", ", a word and a bit")
 
 
 def _points(bits):

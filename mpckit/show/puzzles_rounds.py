@@ -11,7 +11,7 @@ from ..runtime.report import Offer
 from ..runtime.units import duration
 from ..share import join
 from ..tensor import secret
-from .puzzle import RING, Finding, leaks, puzzle, run_protocol
+from .puzzle import RING, Finding, leaks, price, puzzle, run_protocol
 
 READINGS = ((3, 1, 4, 1, 5), (7, 7, 7, 7, 7), (0, 0, 0, 0, 9))
 # The factors: odd, so that no product of bytes becomes zero by chance; then one that is zero.
@@ -35,8 +35,7 @@ def spread(answer):
     yield Finding("right", True, "three samples of five readings")
     leak = leaks(run_protocol(answer, *READINGS[0], seed=8)[1], run_protocol(answer, *READINGS[1], seed=9)[1])
     yield Finding("private", leak is None, f"one sample against another: {leak or 'nobody can tell them apart'}")
-    yield Finding("rounds", rounds <= 1, f"{rounds}; the reference has 1")
-    yield Finding("words", words <= 6, f"{words:g} sent by a party for each spread; the reference has 6")
+    yield from price(rounds, 1, words, 6, "each spread")
 
 
 @puzzle(
@@ -58,8 +57,7 @@ def product_of_all(answer):
     yield Finding("right", True, "41 factors, and 41 of which one is zero")
     leak = leaks(run(FACTORS, 10)[1], run(OTHERS, 11)[1])
     yield Finding("private", leak is None, f"one list against the other: {leak or 'nobody can tell them apart'}")
-    yield Finding("rounds", rounds <= 6, f"{rounds}; the reference has 6")
-    yield Finding("words", words <= 80, f"{words:g} sent by a party for each product; the reference has 80")
+    yield from price(rounds, 6, words, 80, "each product")
 
 
 @puzzle(

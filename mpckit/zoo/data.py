@@ -3,7 +3,7 @@
 Origin and licence of every file: `data/NOTICE`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -21,12 +21,8 @@ class ChecksumError(RuntimeError):
 
 
 @dataclass(frozen=True, eq=False)
-class Digits:
-    """Handwritten digits: `images` float32 [n, 1, 28, 28] in [0, 1], `labels` int64 [n].
-
-    `digits[7]` is the pair (image [1, 28, 28], label as an int), so torch's DataLoader takes it too;
-    `digits[:20]` is a smaller `Digits`.
-    """
+class Labelled:
+    """`images` [n, …] and `labels` [n]: item i is a pair, a slice is a smaller one of the same kind."""
 
     images: Tensor
     labels: Tensor
@@ -36,8 +32,16 @@ class Digits:
 
     def __getitem__(self, i):
         if isinstance(i, slice):
-            return Digits(self.images[i], self.labels[i])
+            return replace(self, images=self.images[i], labels=self.labels[i])
         return self.images[i], int(self.labels[i])
+
+
+class Digits(Labelled):
+    """Handwritten digits: `images` float32 [n, 1, 28, 28] in [0, 1], `labels` int64 [n].
+
+    `digits[7]` is the pair (image [1, 28, 28], label as an int), so torch's DataLoader takes it too;
+    `digits[:20]` is a smaller `Digits`.
+    """
 
     def __repr__(self) -> str:
         return f"Digits({len(self)} images of 28×28)"

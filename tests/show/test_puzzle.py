@@ -2,16 +2,12 @@
 
 import pytest
 import torch
+from verdicts import verdict
 
 import mpckit as mk
 from mpckit.correlations import Mask
 from mpckit.show import check
 from mpckit.show.puzzle import PUZZLES, leaks, run_protocol
-
-
-def verdict(capsys, answer, **kwargs) -> list[str]:
-    check(answer, **kwargs)
-    return capsys.readouterr().out.splitlines()
 
 
 def test_a_right_answer_is_praised(capsys):

@@ -2,18 +2,12 @@
 
 import pytest
 import torch
+from verdicts import verdict
 
 import mpckit as mk
 from mpckit.correlations import Select
 from mpckit.fss import dpf
 from mpckit.kernels import ggm
-from mpckit.show import check
-
-
-def verdict(capsys, answer) -> list[str]:
-    check(answer)
-    return capsys.readouterr().out.splitlines()
-
 
 # the word of a level
 
@@ -50,7 +44,7 @@ def walk(key, x, turns=True, side=True, flip=True):
 
 
 @pytest.mark.parametrize("forgotten", ["turns", "side", "flip"])
-def test_a_walk_that_forgets_something_is_wrong(capsys, forgotten):
+def test_a_walk_that_forgets_something_is_last(capsys, forgotten):
     def below(key, x):
         return walk(key, x, **{forgotten: False})
 

@@ -1,20 +1,7 @@
 """The puzzles of notebook 12: answers that are right but dear, indiscreet, or wrong are told apart."""
 
 import torch
-
-from mpckit.show import check
-
-
-def verdict(capsys, answer) -> list[str]:
-    check(answer)
-    return capsys.readouterr().out.splitlines()
-
-
-def wrong(capsys, answer) -> str:
-    """What was found to be wrong, or that nothing was."""
-    lines = verdict(capsys, answer)
-    return next((line for line in lines if line.startswith("✗")), lines[-1])
-
+from verdicts import last, verdict
 
 # a row of a table
 
@@ -31,28 +18,28 @@ def test_a_look_up_by_comparing_is_too_dear(capsys):
     def embed(ids, table):
         return (ids[:, None] - torch.arange(len(table)) == 0).float() @ table
 
-    assert wrong(capsys, embed).startswith("✗ bill     ")
+    assert last(capsys, embed).startswith("✗ bill     ")
 
 
 def test_a_look_up_that_opens_the_ids_is_noticed(capsys):
     def embed(ids, table):
         return table[ids.reveal()]
 
-    assert wrong(capsys, embed) == "✗ private  it reveals a secret; give a secret back"
+    assert last(capsys, embed) == "✗ private  it reveals a secret; give a secret back"
 
 
 def test_other_rows_are_noticed(capsys):
     def embed(ids, table):
         return torch.nn.functional.embedding(ids, table.flip(0))
 
-    assert wrong(capsys, embed).startswith("✗ right    off by ")
+    assert last(capsys, embed).startswith("✗ right    off by ")
 
 
 def test_one_row_for_all_is_noticed(capsys):
     def embed(ids, table):
         return torch.nn.functional.embedding(ids[:1], table)
 
-    assert wrong(capsys, embed) == "✗ right    rows [5, 8] are wanted, not [1, 8]"
+    assert last(capsys, embed) == "✗ right    rows [5, 8] are wanted, not [1, 8]"
 
 
 # the best of those that are allowed
@@ -72,24 +59,24 @@ def test_the_best_of_all_is_noticed(capsys):
     def choose(logits, allowed):
         return logits.argmax(-1)
 
-    assert wrong(capsys, choose).startswith("✗ right    ids [")
+    assert last(capsys, choose).startswith("✗ right    ids [")
 
 
 def test_a_place_is_no_id(capsys):
     def choose(logits, allowed):
         return logits[:, allowed].argmax(-1)
 
-    assert wrong(capsys, choose).startswith("✗ right    ids [")
+    assert last(capsys, choose).startswith("✗ right    ids [")
 
 
 def test_revealed_scores_are_noticed(capsys):
     def choose(logits, allowed):
         return allowed[logits.reveal()[:, allowed].argmax(-1)]
 
-    assert wrong(capsys, choose) == "✗ private  it reveals a secret; give a secret back"
+    assert last(capsys, choose) == "✗ private  it reveals a secret; give a secret back"
 
 
 def test_nothing_is_no_answer(capsys):
     def choose(logits, allowed): ...
 
-    assert wrong(capsys, choose) == "✗ right    return a secret tensor, not NoneType"
+    assert last(capsys, choose) == "✗ right    return a secret tensor, not NoneType"

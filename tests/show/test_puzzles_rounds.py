@@ -3,22 +3,10 @@
 import math
 
 import pytest
+from verdicts import last, verdict
 
 import mpckit as mk
 from mpckit.protocols.arithmetic import mul, square
-from mpckit.show import check
-
-
-def verdict(capsys, answer) -> list[str]:
-    check(answer)
-    return capsys.readouterr().out.splitlines()
-
-
-def last(capsys, answer) -> str:
-    """What was found to be wrong, or that nothing was."""
-    lines = verdict(capsys, answer)
-    return next((line for line in lines if line.startswith("✗")), lines[-1])
-
 
 # six squares, one round
 

@@ -3,19 +3,7 @@
 from itertools import groupby
 
 import torch
-
-from mpckit.show import check
-
-
-def verdict(capsys, answer) -> list[str]:
-    check(answer)
-    return capsys.readouterr().out.splitlines()
-
-
-def last(capsys, answer) -> str:
-    """What was found to be wrong, or that nothing was."""
-    lines = verdict(capsys, answer)
-    return next((line for line in lines if line.startswith("✗")), lines[-1])
+from verdicts import last, verdict
 
 
 def nearest(voice):

@@ -4,21 +4,9 @@ import copy
 
 import torch
 from torch import nn
+from verdicts import last, verdict
 
-from mpckit.show import check
 from mpckit.zoo import lenet
-
-
-def verdict(capsys, answer) -> list[str]:
-    check(answer)
-    return capsys.readouterr().out.splitlines()
-
-
-def last(capsys, answer) -> str:
-    """What was found to be wrong, or that nothing was."""
-    lines = verdict(capsys, answer)
-    return next((line for line in lines if line.startswith("✗")), lines[-1])
-
 
 # a norm, folded
 

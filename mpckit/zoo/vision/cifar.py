@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from ..data import Labelled
 from .pictures import MEAN, STD  # of ImageNet, which is what the shipped ResNet-20 was trained with
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -16,24 +16,14 @@ RECORD = 1 + 3 * 32 * 32  # a label, then red, green and blue
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class Pictures(Labelled):
     """`images` float32 [n, 3, 32, 32], normalised for `resnet20`; `labels` int64 [n]; `names` of the classes.
 
     `pictures[7]` is the pair (image, label as an int), as torch's DataLoader wants it; `pictures[:20]` is a smaller
     `Pictures`.
     """
 
-    images: Tensor
-    labels: Tensor
     names: tuple[str, ...] = CIFAR10
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, i):
-        if isinstance(i, slice):
-            return Pictures(self.images[i], self.labels[i], self.names)
-        return self.images[i], int(self.labels[i])
 
     def __repr__(self) -> str:
         return f"Pictures({len(self)} of 32×32)"
