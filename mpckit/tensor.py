@@ -85,8 +85,10 @@ class Cell:
 
 def _overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Do two views of one memory have an element in common?"""
-    if a.untyped_storage()._cdata != b.untyped_storage()._cdata or not a.numel() or not b.numel():
+    if not a.numel() or not b.numel():
         return False
+    if a.untyped_storage()._cdata != b.untyped_storage()._cdata:
+        return True  # the shares of one have been taken, the other waits for them: a view of all elements
     size = 1 + max(v.storage_offset() + sum((n - 1) * k for n, k in zip(v.shape, v.stride())) for v in (a, b))
     touched = torch.zeros(size, dtype=torch.bool)
     touched.as_strided(a.shape, a.stride(), a.storage_offset()).fill_(True)

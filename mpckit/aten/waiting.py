@@ -24,8 +24,9 @@ class Sum:
     """product + summand, the product `more` bits finer than the session's unit. Computed once, whatever asks first."""
 
     def __init__(self, product: SecretTensor, more: int, summand: SecretTensor | None, home):
-        self.product, self.more, self.summand, self.home = product, more, summand, home
-        self.session, self.layout = product.session, product.shared.shares[0].data
+        # Contiguous, as what a protocol returns: torch asks for strides now, and they must still hold then.
+        self.product, self.more, self.summand, self.home = local(product, CONTIGUOUS), more, summand, home
+        self.session, self.layout = product.session, self.product.shared.shares[0].data
         self._plain = self._rectified = None
         self.asked = weakref.WeakSet()  # who may still ask for the sum itself
 

@@ -24,12 +24,12 @@ class View:
 
 
 # What may be done to a mask that a party names to its dealer: where elements lie, zeros beside them, and nothing that
-# computes.
+# computes. No as_strided: it counts in memory, and a mask's is not laid out as its value's.
 REARRANGEMENTS = frozenset(
     """
-    as_strided.default clone.default constant_pad_nd.default diagonal.default expand.default flip.default
-    permute.default reshape.default select.int slice.Tensor squeeze.default squeeze.dim squeeze.dims t.default
-    transpose.int unfold.default unsqueeze.default view.default
+    clone.default constant_pad_nd.default diagonal.default expand.default flip.default permute.default reshape.default
+    select.int slice.Tensor squeeze.default squeeze.dim squeeze.dims t.default transpose.int unfold.default
+    unsqueeze.default view.default
     """.split()
 )
 

@@ -71,6 +71,17 @@ def test_views_lend_and_borrow_a_mask(suite):
         assert opened(session, lambda: (y[:1] @ w, y @ w))[0] == X[:1].numel() + X.numel(), "but does not lead"
 
 
+def test_a_mask_does_not_follow_where_memory_is_counted():
+    """x[:, 1:3] begins at its second element; its mask is a tensor of its own, and begins at its first."""
+    with torch.no_grad(), mk.simulate(2) as session:
+        part, w = mk.secret(X[0], owner=0)[:, 1:3], mk.secret(W[:2], owner=1)
+        _ = part @ w
+        crooked = part.as_strided((2, 2), (1, 2))
+        count, out = opened(session, lambda: crooked @ w)
+        assert count == crooked.numel(), "opened under a mask of its own"
+        assert torch.allclose(out.reveal(), X[0][:, 1:3].as_strided((2, 2), (1, 2)) @ W[:2], atol=2e-3)
+
+
 def test_a_factor_that_meets_itself():
     with torch.no_grad(), mk.simulate(2) as session:
         w = mk.secret(W, owner=1)

@@ -208,6 +208,41 @@ def test_a_view_of_what_waits_and_the_whole_are_one_memory():
             turned.relu_()
 
 
+@pytest.mark.parametrize("first", [lambda y, turned: y, lambda y, turned: turned], ids=["whole", "view"])
+def test_they_are_one_memory_also_when_one_of_them_waits_no_more(first):
+    """torch would change both; here the other one would go on with the old value, and nobody would be told."""
+    with torch.no_grad(), mk.simulate(2):
+        y = mk.secret(X, owner=0) @ mk.secret(LINEAR, owner=1)
+        turned = y.mT
+        assert first(y, turned).reveal() is not None
+        with pytest.raises(mk.tensor.SecretError, match="is a view, or has views"):
+            y.mul_(2)
+        with pytest.raises(mk.tensor.SecretError, match="is a view, or has views"):
+            turned.mul_(2)
+        del turned
+        assert torch.allclose(y.mul_(2).reveal(), 2 * (X @ LINEAR), atol=2e-3), "alone, it may be written into"
+
+
+def turned_sum(x, w):
+    return (x @ w).mT + x.mT
+
+
+@pytest.mark.parametrize(
+    "f",
+    [turned_sum, lambda x, w: F.avg_pool2d(x @ w, (1, 2)), lambda x, w: (x @ w).mT + (x @ w).mT, lambda x, w: x @ w],
+    ids=["turned sum", "mean", "two turned", "product"],
+)
+@pytest.mark.parametrize("then", [lambda y: y, torch.relu], ids=["plain", "relu"])
+def test_strides_that_torch_was_told_still_hold_when_it_has_waited(f, then):
+    """An `as_strided` counts in memory: of what waits as of what does not."""
+    with torch.no_grad(), mk.simulate(2):
+        x, w = mk.secret(X, owner=0), mk.secret(LINEAR, owner=1)
+        y, want = then(f(x, w)), then(f(X, LINEAR))
+        same = y.as_strided(y.shape, y.stride())
+        assert torch.allclose(same.reveal(), want, atol=2e-3)
+        assert y.shared.shares[0].data.stride() == y.stride()
+
+
 def test_shapes_and_copies_of_what_waits():
     with torch.no_grad(), mk.simulate(2):
         y = mk.secret(X, owner=0) @ mk.secret(LINEAR, owner=1)
