@@ -6,6 +6,7 @@ Bytes are what one party puts on its sockets, 24-byte headers included. Phases: 
 shared and masked), "offline" (dealing; no input needed), "online" (per inference).
 """
 
+import json
 import statistics
 import time
 from collections import deque
@@ -62,6 +63,15 @@ class Event(NamedTuple):
     to: dict[int, int]
     compute: float
     waiting: float
+
+
+def sayable(event: dict) -> dict:
+    """The event itself. Raises TypeError for what JSON cannot say: the thread that sends could tell nobody of it."""
+    try:
+        json.dumps(event)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"an event says numbers, texts, and lists and dicts of those: {error}") from None
+    return event
 
 
 @dataclass

@@ -24,7 +24,7 @@ from ..stream import MetaStream, Stream, derive, fresh_seed
 from . import device as devices
 from . import round as rounds
 from .delay import hold
-from .meter import LAN, Link, Meter
+from .meter import LAN, Link, Meter, sayable
 from .rehearse import Rehearsal
 from .report import Report
 from .shared import Shared, gathered, pick
@@ -351,11 +351,13 @@ class Session(OneTime):
     def scope(self, name: str):
         return self.meter.scope(name)
 
-    def tell(self, **event):
+    def tell(self, *, phase: str, **event):
         """Tell whoever listens, the notebook of a team say, before the program ends: `phase` and what JSON can say.
 
         For how far a program is, and for results revealed to a party here; what is told is no secret any more.
+        Raises TypeError for what JSON cannot say.
         """
+        event = sayable({"phase": phase, **event})
         for listener in self.meter.listeners:
             listener(event)
 

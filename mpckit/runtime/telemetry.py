@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import zmq
 
-from .meter import Event
+from .meter import Event, sayable
 from .sockets import check_loopback, check_token
 
 QUEUE = 20_000  # events that a party holds back
@@ -46,8 +46,8 @@ class EventSender:
         self._thread.start()
 
     def send(self, **event):
-        """Send `event`, a flat JSON-able dictionary."""
-        self.hear(event)
+        """Send `event`, a flat dictionary. Raises TypeError for what JSON cannot say."""
+        self.hear(sayable(event))
 
     def hear(self, event: Event | dict):
         """Send an event of the meter, whose listener this is."""
@@ -80,6 +80,19 @@ class EventSender:
         self._thread.join(0.5)
 
 
+def _read(text: bytes) -> tuple[int, int, list[dict]]:
+    """What a message says: the party, how many of its events were dropped, others. ValueError for what is none."""
+    try:
+        message = json.loads(text)
+        party, dropped, events = (message[name] for name in ("party", "dropped", "events"))
+        events = [dict(zip(Event._fields, e, strict=True) if isinstance(e, list) else e.items()) for e in events]
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError("no events") from error
+    if type(party) is not int or type(dropped) is not int:
+        raise ValueError("events of nobody")
+    return party, dropped, events
+
+
 class EventListener:
     """The notebook's end: one thread collects the events of all parties in `events` (the latest 20,000).
 
@@ -91,7 +104,7 @@ class EventListener:
         self._token = check_token(token)
         self.events: deque[dict] = deque(maxlen=KEPT)
         self.dropped: dict[int, int] = {}  # party → events of this run that never arrived
-        self.refused = 0
+        self.refused = 0  # messages of strangers, and those that cannot be read
         self.errors: list[str] = []
         self._callbacks: list[Callable[[dict], None]] = []
         self._socket = zmq.Context.instance().socket(zmq.PULL)
@@ -134,11 +147,14 @@ class EventListener:
             if len(parts) != 2 or not hmac.compare_digest(parts[0], self._token):
                 self.refused += 1
                 continue
-            message = json.loads(parts[1])
-            self.dropped[message["party"]] = message["dropped"]
-            for event in message["events"]:
-                fields = zip(Event._fields, event) if isinstance(event, list) else event.items()
-                event = {"party": message["party"], "dropped": message["dropped"], **dict(fields)}
+            try:
+                party, dropped, events = _read(parts[1])
+            except ValueError:  # from a party of this run: what it said is lost, and nothing that others say
+                self.refused += 1
+                continue
+            self.dropped[party] = dropped
+            for event in events:
+                event = {"party": party, "dropped": dropped, **event}
                 self._pass_on(event)
                 self.events.append(event)  # now: who sees it here may rely on all who listen having taken it in
         self._socket.close()

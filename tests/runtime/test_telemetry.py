@@ -2,8 +2,10 @@
 
 import time
 
+import pytest
 import zmq
 
+import mpckit as mk
 from mpckit.runtime.meter import Event
 from mpckit.runtime.telemetry import EventListener, EventSender
 
@@ -56,6 +58,45 @@ def test_strangers_are_not_heard():
     assert [e["party"] for e in listener.events] == [1]
     for end in (stranger, known, raw, listener):
         end.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"", b"{", b"\xff", b"[]", b"7", b"null", b"{}", b'{"party": 0}', b'{"party": 0, "dropped": 0, "events": 3}',
+        b'{"party": [], "dropped": 0, "events": []}', b'{"party": 0, "dropped": {}, "events": []}',
+        b'{"party": 0, "dropped": 0, "events": [7]}', b'{"party": 0, "dropped": 0, "events": [[1, 2]]}',
+        b'{"party": true, "dropped": 0, "events": []}', b"[" * 100_000,
+    ],
+    ids=lambda text: text[:50].decode(errors="replace"),
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_and_the_rest_is_heard(text):
+    """A thread that ended here would leave the notebook deaf, and the run waiting for its last events."""
+    listener, raw = EventListener(TOKEN), zmq.Context.instance().socket(zmq.PUSH)
+    raw.linger = 0
+    raw.connect(listener.address)
+    raw.send_multipart([TOKEN, text])
+    assert until(lambda: listener.refused == 1)
+    sender = EventSender(listener.address, 1, TOKEN)
+    sender.send(phase="online")
+    assert until(lambda: listener.events) and listener.dropped == {1: 0}
+    for end in (raw, sender, listener):
+        end.close()
+
+
+def test_what_json_cannot_say_is_refused_where_it_is_said():
+    """And not in the thread that sends, which would end unheard, and all that follows with it."""
+    listener, around = EventListener(TOKEN), []
+    around.append(around)
+    sender = EventSender(listener.address, 0, TOKEN)
+    for value in (1j, b"bytes", {(1, 2): 3}, around):
+        with pytest.raises(TypeError, match="an event says numbers, texts"):
+            sender.send(phase="tell", value=value)
+        with mk.simulate(), pytest.raises(TypeError, match="an event says numbers, texts"):
+            mk.tell(value)
+    sender.send(phase="tell", value=7)
+    assert until(lambda: listener.events) and listener.events[0]["value"] == 7
+    sender.close(), listener.close()
 
 
 def test_a_callback_that_breaks_is_reported_and_the_rest_goes_on():
