@@ -39,6 +39,9 @@ def cases(device: torch.device, n: int):
         ours, _ = dpf.gen(alpha, bits, streams())
         yield f"comparison, keys, {bits} bits", "G", some, lambda bits=bits: dpf.gen(alpha, bits, streams())
         yield f"comparison, {bits} bits", "G", some, lambda ours=ours: dpf.less_than(ours, x)
+    ours, _ = dpf.gen(alpha, 40, streams())
+    sign = alpha < 0
+    yield "ReLU's sign, 41 bits", "G", some, lambda ours=ours: dpf.at_least(ours, x, sign, (0,))
     ours, _ = dcf.gen(alpha, beta, 40, streams())
     yield "comparison with payload, keys, 40 bits", "G", some, lambda: dcf.gen(alpha, beta, 40, streams())
     yield "comparison with payload, 40 bits", "G", some, lambda: dcf.eval(ours, x)
@@ -48,7 +51,7 @@ def cases(device: torch.device, n: int):
         table = words(1, 1 << bits)
         yield (
             f"look-up, {bits} bits", "G", few,
-            lambda ours=ours, table=table: kernels.signed_lookup(x[:few], dpf.eval_all(ours), table, True),
+            lambda ours=ours, table=table: dpf.look_up(ours, x[:few], table),
         )  # fmt: skip
     side = 1 << (n.bit_length() + 11) // 3  # 4096 for a full batch
     for rows, inner, columns in ((side,) * 3, (128, 768, 3072), (1, 768, 50257 if n >= FULL else 3072)):
@@ -61,7 +64,10 @@ def cases(device: torch.device, n: int):
     five, bits = [words(n) for _ in range(5)], words(n) > 0
     yield "beaver", "GB", 48 * n, lambda: kernels.beaver(*five, True)
     yield "select", "GB", 41 * n, lambda: kernels.select(*five[:2], bits, *five[2:4])
+    yield "truncation", "GB", 32 * n, lambda: kernels.truncated(*five[:3], 64, 16, True)
+    yield "ReLU's end", "GB", 65 * n, lambda: kernels.select_truncated(five[0], bits, *five, 64, 16, True)
     packed = kernels.pack(five[0], 40)
+    yield "message joined, 40 bits", "GB", 21 * n, lambda: kernels.join_packed(five[0], packed, 40, False)
     yield "pack, 40 bits", "GB", 13 * n, lambda: kernels.pack(five[0], 40)
     yield "unpack, 40 bits", "GB", 13 * n, lambda: kernels.unpack(packed, 40, n)
     yield "bit planes, 40 bits", "GB", 13 * n, lambda: kernels.to_planes(five[0], 40)

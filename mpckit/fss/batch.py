@@ -5,7 +5,6 @@ from dataclasses import fields, replace
 
 import torch
 
-from .. import kernels
 from ..once import OneTime, ReuseError
 from . import dcf, dpf
 
@@ -45,26 +44,28 @@ class Keys(OneTime):
     def look_up(self, index: torch.Tensor, tables: torch.Tensor) -> torch.Tensor:
         """Shares of u·tables[:, index - alpha], u the keys' sign: index [N], tables [T, 2^bits] → int64 [T, N].
 
-        All values of a key are spelt out, 2^bits bits, those of one chunk at a time.
+        All values of a key are spelt out, 2^bits bits, but not kept.
         """
+        return self._evaluate(lambda key, x: dpf.look_up(key, x, tables), index)
 
-        def chosen(key, x):
-            return kernels.signed_lookup(x, dpf.eval_all(key), tables, self.party == 0)
-
-        return self._evaluate(chosen, index)
+    def at_least(self, x_hat: torch.Tensor, sign: torch.Tensor, thresholds, width: int = 64, by: int = 0):
+        """Shares of 1{z ≥ c}, where the keys hide the low bits of r, `sign` [N] is a share of the bit above them, and
+        z + r = (x_hat mod 2^width) >> by is public: x_hat [N] → bool [len(thresholds), N].
+        """
+        return self._evaluate(lambda key, x, above: dpf.at_least(key, x, above, thresholds, width, by), x_hat, sign)
 
     def payload(self, x: torch.Tensor) -> torch.Tensor:
         """Additive shares of beta·1{x < alpha}: x [N] → [words, N]."""
         return self._evaluate(dcf.eval, x)
 
-    def _evaluate(self, evaluate, x):
-        """`evaluate(key, points)` chunk by chunk, side by side along the last dimension."""
+    def _evaluate(self, evaluate, *points):
+        """`evaluate(key, *points)` chunk by chunk, side by side along the last dimension."""
         whole, start, total = None, 0, self._count
         chunks = self._spend()[::-1]
         while chunks:
             key = _next(chunks)
             count = len(key)
-            values = evaluate(key, x.narrow(-1, start, count))
+            values = evaluate(key, *(x.narrow(-1, start, count) for x in points))
             del key  # what has been evaluated goes, before the next is fetched
             if count == total:
                 return values

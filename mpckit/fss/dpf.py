@@ -28,7 +28,7 @@ import torch
 
 from .. import kernels
 from ..kernels.ggm import LEAF_BITS, one_hot, parity, up_to
-from ..ring import ones
+from ..ring import lsr, ones, signed
 from . import keys
 
 KIND = b"DPF1"
@@ -179,3 +179,27 @@ def eval_all(key: Key) -> torch.Tensor:
     if key.bits <= LEAF_BITS:
         return key.root if key.bits == LEAF_BITS else key.root[:, :1]
     return kernels.dpf_all(key.root, key.cw, key.bits)
+
+
+def at_least(key: Key, x_hat: torch.Tensor, sign: torch.Tensor, thresholds, width: int = 64, by: int = 0):
+    """A share of 1{z ≥ c} for each threshold c, where z + r = (x_hat mod 2^width) >> by is public, alpha is r mod
+    2^bits, and `sign` a share of bit `bits` of r: x_hat [N], sign [N] → bool [len(thresholds), N].   bits - 6 calls of
+    H a threshold   [Grotto, SIGMA]
+    """
+    keys.check_points(x_hat, key.bits, len(key))
+    thresholds, first = tuple(signed(c) for c in thresholds), key.party == 0
+    if key.bits > LEAF_BITS:
+        return kernels.at_least(x_hat, sign, key.root, key.cw, key.bits, thresholds, width, by, first)
+    z = lsr(x_hat & ones(width), by) if by else x_hat
+    y = torch.stack([z - c for c in thresholds])
+    out = ~(less_than(key, y) ^ (not first) ^ sign)
+    return out ^ ((y >> key.bits) & 1).bool() if first else out
+
+
+def look_up(key: Key, x: torch.Tensor, tables: torch.Tensor) -> torch.Tensor:
+    """Party 0's and party 1's add up to u·tables[:, x - alpha]: x [N], tables [T, 2^bits] → int64 [T, N]; u is 1 where
+    party 0's bit at alpha is 1, else -1.   2^(bits - 6) - 1 calls of H   [Pika]
+    """
+    if key.bits <= LEAF_BITS or key.bits > MOST:
+        return kernels.signed_lookup(x, eval_all(key), tables, key.party == 0)
+    return kernels.dpf_look_up(x, key.root, key.cw, tables, key.bits, key.party == 0)

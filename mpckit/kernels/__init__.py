@@ -51,6 +51,7 @@ def load(device: str) -> None:
         importlib.import_module(name)
 
 
+from .ends import at_least, dpf_look_up, join_packed, select_truncated, truncated  # noqa: E402  (as below)
 from .ggm import dcf_eval, dcf_gen, dpf_all, dpf_eval, dpf_gen, dpf_parity, prg  # noqa: E402  (needs `kernel` above)
 from .reference import (  # noqa: E402
     beaver,
@@ -71,7 +72,8 @@ from .reference import (  # noqa: E402
 )
 
 __all__ = [
-    "KERNELS", "Kernel", "beaver", "conv", "dcf_eval", "dcf_gen", "digit_compare", "digit_tables", "dpf_all",
-    "dpf_eval", "dpf_gen", "dpf_parity", "from_planes", "kernel", "keystream", "load", "lookup", "matmul", "pack",
-    "packed_bytes", "prg", "select", "signed_lookup", "to_planes", "tree_node", "unpack",
+    "KERNELS", "Kernel", "at_least", "beaver", "conv", "dcf_eval", "dcf_gen", "digit_compare", "digit_tables",
+    "dpf_all", "dpf_eval", "dpf_gen", "dpf_look_up", "dpf_parity", "from_planes", "join_packed", "kernel", "keystream",
+    "load", "lookup", "matmul", "pack", "packed_bytes", "prg", "select", "select_truncated", "signed_lookup",
+    "to_planes", "tree_node", "truncated", "unpack",
 ]  # fmt: skip

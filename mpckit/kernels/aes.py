@@ -266,6 +266,40 @@ def dpf_points(x, root, cw, out, n, points, bits, prefix, lanes):
 
 
 @njit(cache=True)
+def at_least(x_hat, sign, thresholds, root, cw, out, n, bits, width, by, first, lanes):
+    """`dpf_points` with a prefix, where points come from x̂ and what is public is added on the way out (`ends.py`)."""
+    leaf, keep = bits - LEAF_BITS, np.int64(-1) if by == 0 else (np.int64(1) << (width - by)) - 1
+    ys, mask, left = np.empty(GROUP, np.int64), np.empty(WORDS, np.int64), np.empty(2 * WORDS, np.int64)
+    for at in range(0, n - n % GROUP, GROUP):
+        root_, last = load(root, 2 * at), load(cw, 2 * (leaf * n + at))
+        for k in range(thresholds.size):
+            for i in range(GROUP):
+                ys[i] = ((x_hat[at + i] >> by) & keep) - thresholds[k]
+            s, xs, total, before = root_, load_pairs(ys, 0), zero(), zero()
+            for level in range(leaf):
+                right = bit(xs, bits - 1 - level)
+                total = xor(total, both(xor(right, before), control(s)))
+                s, before = _down(s, right, load(cw, 2 * (level * n + at)), lanes), right
+            for i in range(GROUP):
+                high = -((ys[i] >> 6) & 1)
+                turned = -((ys[i] >> LEAF_BITS) & 1) if leaf else np.int64(0)
+                some = (np.int64(2) << (ys[i] & 63)) - 1
+                mask[2 * i], mask[2 * i + 1] = (some | high) ^ turned, (some & high) ^ turned
+            store(left, 0, both(xor(hashed(s, LEAF, lanes), both(last, control(s))), load(mask, 0)))
+            store(left, WORDS, total)
+            for i in range(GROUP):
+                v = left[2 * i] ^ left[2 * i + 1]
+                v ^= v >> 32
+                v ^= v >> 16
+                v ^= v >> 8
+                v ^= v >> 4
+                v ^= v >> 2
+                v ^= v >> 1
+                public = 1 ^ (first & (ys[i] >> bits))
+                out[k * n + at + i] = (v ^ left[WORDS + 2 * i] ^ sign[at + i] ^ public) & 1
+
+
+@njit(cache=True)
 def dpf_all(root, cw, out, n, bits, lanes):
     leaf = bits - LEAF_BITS
     row = 2 << leaf

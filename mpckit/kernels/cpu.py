@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numba import njit
 
-from . import ggm_cpu, lookups  # noqa: F401  (they register their bodies)
+from . import ends_cpu, ggm_cpu, lookups  # noqa: F401  (they register their bodies)
 from . import reference as definition
 from .reference import DIGIT
 from .tree import terms

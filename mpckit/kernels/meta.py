@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from . import ggm
+from . import ends, ggm
 from . import reference as definition
 from .reference import DIGIT
 
@@ -90,3 +90,31 @@ def dcf_gen(alpha, beta, root0, root1, bits):
 @ggm.dcf_eval.on("meta")
 def dcf_eval(x, root, cw, vcw):
     return _words(x.shape[0], *vcw.shape[1:])
+
+
+# ---- ends of gates -------------------------------------------------------------------------------
+
+
+@ends.join_packed.on("meta")
+def join_packed(own, data, bits, is_xor):
+    return torch.empty_like(own)
+
+
+@ends.at_least.on("meta")
+def at_least(x_hat, sign, root, cw, bits, thresholds, width, by, first):
+    return torch.empty((len(thresholds), *x_hat.shape), dtype=torch.bool, device="meta")
+
+
+@ends.dpf_look_up.on("meta")
+def dpf_look_up(x_hat, root, cw, tables, bits, first):
+    return _words(tables.shape[0], *x_hat.shape)
+
+
+@ends.truncated.on("meta")
+def truncated(x_hat, high, top, width, by, first):
+    return torch.empty_like(x_hat)
+
+
+@ends.select_truncated.on("meta")
+def select_truncated(x_hat, b_hat, *rest):
+    return torch.empty_like(x_hat), torch.empty_like(x_hat)

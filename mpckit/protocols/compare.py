@@ -14,7 +14,7 @@ from ..ask import Draw, Open, Protocol
 from ..correlations import Compare, Equal, Node
 from ..correlations.masked import digits
 from ..fss import Keys
-from ..ring import ones, signed
+from ..ring import lsr, ones, signed
 from ..share import AShare, BShare
 from .bits import unpack_bits
 
@@ -32,14 +32,19 @@ def at_least(x: AShare, thresholds=(0,), bits: int | None = None, form: str = "d
     return (yield from at_least_opened(x_hat, thresholds, x.bits, dealt, top))
 
 
-def at_least_opened(x_hat, thresholds, bits: int, dealt, top: BShare) -> Protocol[BShare]:
+def at_least_opened(x_hat, thresholds, bits: int, dealt, top: BShare, width: int = 64, by: int = 0) -> Protocol[BShare]:
     """As `at_least`, where x + r is already public: one x̂ may serve several gates that one Draw dealt together.
 
-    x - c = (x̂ - c) - r, so its sign is msb(x̂ - c) ⊕ msb(r) ⊕ [low bits of x̂ - c < low bits of r].
+    x - c = (x̂ - c) - r, so its sign is msb(x̂ - c) ⊕ msb(r) ⊕ [low bits of x̂ - c < low bits of r]. With `by` the
+    public sum is (x̂ mod 2^width) >> by, and r what has been dealt beside it.
     Price: levels(b - 1) · node_bits(b - 1)
     Price (dpf): 0 · 0
     """
-    y = torch.stack([x_hat - signed(c) for c in thresholds])
+    if isinstance(dealt, Keys):
+        found = dealt.at_least(x_hat.reshape(-1), top.data.reshape(-1), thresholds, width, by)
+        return top.like(found.view(len(thresholds), *x_hat.shape))
+    z = lsr(x_hat & ones(width), by) if by else x_hat
+    y = torch.stack([z - signed(c) for c in thresholds])
     msb_ = ((y >> (bits - 1)) & 1).bool()
     less = yield from below(y, dealt, bits - 1)
     return ~(less ^ top.map(torch.Tensor.unsqueeze, 0) ^ msb_)

@@ -89,25 +89,21 @@ def relu_truncated(
     r, dealt, sign, s, high, top, s_sum, s_high, s_top, *more = yield Draw(
         TruncRelu(tuple(x.shape), x.bits, by, bits, exact, form)
     )
-    x_hat = yield Open(x + (1 << (x.bits - 2)) + r)  # from here to `plain` as `widths.truncate`
-    low = x_hat & ones(x.bits)
-    shifted, no_msb = lsr(low, by) - (1 << (x.bits - 2 - by)), 1 - lsr(low, x.bits - 1)
-    plain = x.like(no_msb * top.data - high.data, x.frac - by) + shifted
-    masked = s_high.data - no_msb * s_top.data  # s · plain is s · shifted less this
+    x_hat = yield Open(x + (1 << (x.bits - 2)) + r)  # its high bits are one too many by `half`, as in `truncate`
+    half = 1 << (x.bits - 2 - by)
+    compared = at_least_opened(x_hat, (1 + half,), bits, dealt, sign, x.bits, by)
+    more_opened = ()
     if exact:
         borrow, u, u_sum, su = more
-        positive, borrowed = yield from together(
-            at_least_opened(shifted, (1,), bits, dealt, sign), below(x_hat[None], borrow, by)
-        )
+        positive, borrowed = yield from together(compared, below(x_hat[None], borrow, by))
         b_hat, w_hat = yield Open(_first(positive) ^ s, _first(borrowed) ^ u)
-        flip, turn = w_hat.to(torch.int64), 1 - 2 * w_hat.to(torch.int64)
-        plain = plain - (plain.like(turn * u_sum.data) + flip)
-        masked = masked + flip * s_sum.data + turn * su.data
+        more_opened = w_hat, u_sum.data, su.data
     else:
-        positive = yield from at_least_opened(shifted, (1,), bits, dealt, sign)
+        positive = yield from compared
         b_hat = yield Open(_first(positive) ^ s)
-    out = plain.like(kernels.select(plain.data, shifted, b_hat, s_sum.data, masked))
-    return out, plain if keep else None
+    masks = (v.data for v in (high, top, s_sum, s_high, s_top))
+    out, plain = kernels.select_truncated(x_hat, b_hat, *masks, x.bits, by, x.first, *more_opened)
+    return x.like(out, x.frac - by), x.like(plain, x.frac - by) if keep else None
 
 
 def _first(bits: BShare) -> BShare:

@@ -2,6 +2,7 @@
 
 import torch
 
+from .. import kernels
 from ..ask import Draw, Open, Protocol
 from ..correlations import Reduce, TruncPair, Wrap
 from ..ring import Ring, lsr, ones
@@ -37,9 +38,7 @@ def truncate(
     r, r_high, r_top, *borrow = yield Draw(TruncPair(tuple(x.shape), bits, by, exact, form if exact else "digits"))
     # Shifted to be non-negative: then a wrap shows in the top bits.
     x_hat = yield Open(x.narrow(bits) + (1 << (bits - 2)) + r)
-    low = x_hat & ones(bits)
-    no_msb = 1 - lsr(low, bits - 1)  # only where the top bit is clear can x + r have wrapped
-    out = x.like(no_msb * r_top.data - r_high.data, x.frac - by) + (lsr(low, by) - (1 << (bits - 2 - by)))
+    out = x.like(kernels.truncated(x_hat, r_high.data, r_top.data, bits, by, x.first), x.frac - by)
     return out - (yield from _borrowed(x_hat, *borrow, by, out.ring)) if exact else out
 
 

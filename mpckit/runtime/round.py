@@ -79,21 +79,24 @@ def answers(ask, me: int, received: dict, device="cpu") -> list:
     received = {peer: torch.from_numpy(data).to(device) for peer, data in received.items()}
 
     def take(peer, shape, bits):
-        count = torch.Size(shape).numel()
-        size = kernels.packed_bytes(count, bits)
-        data = received[peer][at[peer] : at[peer] + size]
+        size = kernels.packed_bytes(torch.Size(shape).numel(), bits)
         at[peer] += size
-        return kernels.unpack(data, bits, count).view(shape)
+        return received[peer][at[peer] - size : at[peer]]
 
     for item in items(ask):
         if not isinstance(item, Open):
-            out.append({peer: take(peer, shape, 64) for peer, shape in item.expect.items()})
+            out.append(
+                {
+                    peer: kernels.unpack(take(peer, shape, 64), 64, torch.Size(shape).numel()).view(shape)
+                    for peer, shape in item.expect.items()
+                }
+            )
         elif item.to is None or item.to == me:
-            rows = {peer: [take(peer, s.shape, s.bits) for s in item.shares] for peer in sorted(received)}
-            values = []
-            for k, own in enumerate(item.shares):
-                others = [_same_kind(own, rows[peer][k]) for peer in rows]
-                values.append(join([own, *others]))
+            values = [own.data for own in item.shares]
+            for peer in sorted(received):
+                for k, own in enumerate(item.shares):
+                    said, is_xor = take(peer, own.shape, own.bits), isinstance(own, BShare)
+                    values[k] = kernels.join_packed(values[k], said, own.bits, is_xor)
             out.append(values[0] if len(values) == 1 else tuple(values))
         else:
             out.append(unknown(item))
@@ -160,7 +163,3 @@ def describe(ask) -> str:
         else:
             parts.append(f"Send(to {sorted(item.outbox)}, from {sorted(item.expect)})")
     return " + ".join(parts)
-
-
-def _same_kind(own, data):
-    return BShare(data, own.party, own.bits) if isinstance(own, BShare) else own.like(data)

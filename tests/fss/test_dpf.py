@@ -81,6 +81,28 @@ def test_edges_at_full_width(bits, way):
     assert torch.equal(xored(dpf.less_than, pair, x), unsigned_less(x, alpha, bits))
 
 
+@pytest.mark.parametrize("bits", [3, 7, 8, 12])
+def test_signs_of_shifted_sums(bits, way):
+    """1{z ≥ c} for z + r = (x̂ mod 2^(bits + 6)) >> 5: for every r of bits + 1 bits, and z within half of the range."""
+    r = torch.arange(2 << bits)
+    z = torch.randint(-(1 << bits - 1), 1 << bits - 1, r.shape)
+    pair, above = dpf.gen(r, bits, streams()), (r >> bits & 1).bool()
+    x_hat = (z + r << 5) + torch.randint(0, 32, r.shape) + (torch.randint(0, 9, r.shape) << bits + 6)
+    mine = torch.randint(0, 2, r.shape).bool()
+    thresholds = (0, 1, 3 - (1 << bits - 1))
+    shares = [dpf.at_least(k, x_hat, s, thresholds, bits + 6, 5) for k, s in zip(pair, (mine, mine ^ above))]
+    assert torch.equal(shares[0] ^ shares[1], torch.stack([z >= c for c in thresholds]))
+
+
+@pytest.mark.parametrize("bits", [3, 6, 7, 8, 10])
+def test_look_ups_under_the_keys_sign(bits, way):
+    r, x = torch.arange(1 << bits), torch.randint(0, 1 << bits, (1 << bits,))
+    pair, tables = dpf.gen(r, bits, streams()), torch.randint(-(2**63), 2**63 - 1, (2, 1 << bits))
+    found = dpf.look_up(pair[0], x + r, tables) + dpf.look_up(pair[1], x + r, tables)
+    u = 2 * dpf.eval(pair[0], r).long() - 1
+    assert torch.equal(found * u, tables[:, x])
+
+
 @pytest.mark.parametrize("bits", [1, 5, 6, 7, 8, 20, 64])
 def test_points_on_one_key_and_slices_of_keys(bits):
     torch.manual_seed(1)

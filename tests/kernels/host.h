@@ -122,6 +122,8 @@ static const char* launch(void (*kernel)(Parameters...), unsigned blocks, unsign
 
 static void __syncthreads() { host::wait(host::AT_BLOCK); }
 
+static void __syncwarp() { host::wait(host::AT_WARP); }
+
 static unsigned __ballot_sync(unsigned, bool yes) {
     host::self().said = yes;
     host::wait(host::AT_WARP);

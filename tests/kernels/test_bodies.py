@@ -225,6 +225,52 @@ def dcf_eval():
     yield words(1, 5), words(5, 2), words(1, 5, 2), words(2, 1, 5, 2)
 
 
+def join_packed():
+    for (data, width, n), is_xor in itertools.product(unpack(), (False, True)):
+        yield words(n), data, width, is_xor
+        if width == 1:
+            yield bits(n), data, 1, is_xor
+    yield words(5, 7).T, torch.randint(0, 256, (5 * 35,), dtype=torch.uint8), 40, False
+    yield words(), torch.randint(0, 256, (3,), dtype=torch.uint8), 21, False
+
+
+def at_least():
+    for (n, size), first in itertools.product(TREES, (True, False)):
+        if size < 64:
+            yield words(n), bits(n), words(n, 2), words(size - 6, n, 2), size, (0,), 64, 0, first
+    for thresholds in ((3,), (5, -1, -(2**63), 2**63 - 1)):
+        yield words(18), bits(18), words(18, 2), words(34, 18, 2), 40, thresholds, 64, 0, True
+    for width, by in ((64, 16), (64, 1), (50, 3), (48, 7)):
+        yield words(35), bits(35), words(35, 2), words(25, 35, 2), 31, (1, 1 + (1 << width - 2 - by)), width, by, True
+
+
+def dpf_look_up():
+    for n, k, count in itertools.product((0, 1, 16, 33, 70), (7, 8, 9, 10), (1, 2)):
+        yield words(n), words(n, 2), words(k - 6, n, 2), words(count, 1 << k), k, n % 2 == 0
+    for k in (12, 14, 15):  # beyond what a warp spells out
+        yield words(5), words(5, 2), words(k - 6, 5, 2), words(1, 1 << k), k, False
+    yield words(40)[::2], words(20, 2), words(3, 20, 2), words(512, 2).T, 9, True
+
+
+WIDTHS_BY = ((64, 16), (64, 1), (64, 62), (40, 16), (18, 16))
+
+
+def truncated():
+    for n, (width, by), first in itertools.product(SIZES, WIDTHS_BY, (True, False)):
+        yield words(n), words(n), words(n), width, by, first
+    yield words(3, 4), words(4), words(3, 1), 64, 16, True
+    yield *(words(4, 3).T for _ in range(3)), 64, 16, False
+
+
+def select_truncated():
+    for n, (width, by), first in itertools.product(SIZES, WIDTHS_BY, (True, False)):
+        given = words(n), bits(n), *(words(n) for _ in range(5)), width, by, first
+        yield given
+        yield *given, bits(n), words(n), words(n)
+    yield words(3, 4), bits(3, 4), *(words(3, 1) for _ in range(5)), 64, 16, True
+    yield words(4, 3).T, bits(4, 3).T, *(words(4, 3).T for _ in range(5)), 64, 16, True
+
+
 EXAMPLES = {
     f.__name__: f
     for f in (
@@ -248,6 +294,11 @@ EXAMPLES = {
         dpf_all,
         dcf_gen,
         dcf_eval,
+        join_packed,
+        at_least,
+        dpf_look_up,
+        truncated,
+        select_truncated,
     )
 } | {"dpf_parity": dpf_eval}
 

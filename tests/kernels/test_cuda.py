@@ -2,17 +2,21 @@
 
     kernels.prg(blocks.cuda(), 0)
 
-`test_bodies.py` runs every example on the GPU as well, where there is one.
+`test_bodies.py` runs every example on the GPU as well, where there is one. Sessions run here, too.
 """
 
 import importlib.util
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 if not torch.cuda.is_available() or importlib.util.find_spec("cupy") is None:
-    pytest.skip("NO GPU (or no CuPy) HERE: the CUDA kernels did NOT run on a card", allow_module_level=True)
+    pytest.skip("NO GPU (or no CuPy) HERE: kernels and sessions did NOT run on a card", allow_module_level=True)
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
+import on_card  # noqa: E402
 from test_bodies import EXAMPLES, moved, outputs, roots, words
 
 from mpckit.kernels import KERNELS
@@ -36,6 +40,12 @@ def large():
         yield "unpack", (torch.randint(0, 256, (n * width // 8 + 1,), dtype=torch.uint8), width, n)
         yield "to_planes", (words(n), width)
         yield "from_planes", (words(width, n // 64 + 1), n)
+    for bits in (8, 10, 13, 16):
+        yield "dpf_look_up", (words(1001), words(1001, 2), words(bits - 6, 1001, 2), words(2, 1 << bits), bits, False)
+    yield "at_least", (words(some), words(some) > 0, words(some, 2), words(34, some, 2), 40, (0, 9), 64, 16, True)
+    yield "join_packed", (words(n), torch.randint(0, 256, (5 * n,), dtype=torch.uint8), 40, False)
+    yield "truncated", (*(words(n) for _ in range(3)), 64, 16, True)
+    yield "select_truncated", (words(n), words(n) > 0, *(words(n) for _ in range(5)), 64, 16, True)
     yield "beaver", (*(words(n) for _ in range(5)), True)
     yield "select", (words(n), words(n), words(n) > 0, words(n), words(n))
     yield "signed_lookup", (words(some), words(some, 4), words(2, 256), False)
@@ -66,3 +76,12 @@ def test_a_stream_of_ones_own(name):
         found = outputs(KERNELS[name](*late))
     stream.synchronize()
     assert all(torch.equal(e, f.cpu()) for e, f in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize(("program", "session"), on_card.RUNS)
+def test_a_session_has_the_same_transcript(program, session):
+    (run, x), options = on_card.PROGRAMS[program], on_card.SESSIONS[session]
+    found = {device: on_card.run(run, x, device, record=True, **options) for device in ("cpu", "cuda")}
+    (expected, here, _), (value, there, _) = found["cpu"], found["cuda"]
+    assert value.device.type == "cuda" and torch.equal(expected, value.cpu())
+    assert list(here.transcript) == list(there.transcript) and here.report().sent() == there.report().sent()

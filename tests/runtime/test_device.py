@@ -45,21 +45,12 @@ def test_same_seeds_same_transcript_and_no_look_from_the_host(program, session):
     row = rows()[program, session]
     assert row["device"] == "card:0" and row["equal"] == [True, True]
     assert row["transcript"] and row["bill"] and row["messages"]
-    assert "keystream" in row["kernels"]
+    fused = {"fss": {"products": "truncated", "inference": "select_truncated", "functions": "dpf_look_up"}}
+    assert {"keystream", fused.get(session, {}).get(program, "keystream")} <= set(row["kernels"])
     if session == "fss, keys on disk":
         assert row["looks"], "keys were meant to go to a file"
     else:
         assert row["looks"] == [], "the host waited for the card between two rounds"
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="NO GPU HERE: sessions did NOT run on one")
-@pytest.mark.parametrize(("program", "session"), on_card.RUNS)
-def test_a_real_card_has_the_same_transcript(program, session):
-    (run, x), options = on_card.PROGRAMS[program], on_card.SESSIONS[session]
-    found = {device: on_card.run(run, x, device, record=True, **options) for device in ("cpu", "cuda")}
-    (expected, here, _), (value, there, _) = found["cpu"], found["cuda"]
-    assert value.device.type == "cuda" and torch.equal(expected, value.cpu())
-    assert list(here.transcript) == list(there.transcript) and here.report().sent() == there.report().sent()
 
 
 # ---- what is said where it cannot be ---------------------------------------------------------------

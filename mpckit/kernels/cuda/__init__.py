@@ -3,4 +3,4 @@
 `launch` compiles and starts what is in the `*.cu` files; the modules beside it are the bodies, by the same subjects.
 """
 
-from . import products, trees, words  # noqa: F401  (they register their bodies)
+from . import ends, products, trees, words  # noqa: F401  (they register their bodies)

@@ -11,7 +11,7 @@ import torch
 from .. import ggm
 from ..reference import _BOX, DIGIT, _doubled, _round_keys
 
-FILES = ("base", "aes", "trees", "words", "products")  # in the order in which they need each other
+FILES = ("base", "aes", "trees", "words", "products", "ends")  # in the order in which they need each other
 OPTIONS = ("-std=c++17",)
 BLOCK = 256  # threads
 BLOCKS = 16  # of them for each multiprocessor, at most: what a block does once, filling its table, is then little
