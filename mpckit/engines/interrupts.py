@@ -24,21 +24,22 @@ def interruptible():
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    unheard = 0
+    unheard, closed = 0, False
 
     def heard(number: int, frame: FrameType | None):
         nonlocal unheard
-        if _importing(frame):
+        if closed or _importing(frame):
             return
         if sys.exception() is not None and unheard < UNHEARD:  # something has ended the program already
             unheard += 1
             return
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, heard)
     try:
+        signal.signal(signal.SIGINT, heard)
         yield
     finally:
+        closed = True  # no call: nothing can strike before it
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -13,12 +13,14 @@ import argparse
 import ast
 import linecache
 import shlex
+from collections.abc import Callable
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
 from .cells import run_cell, run_seated
 from .failures import TeamError
+from .running import Run
 from .seat import deal, take_seat
 from .team import Team
 
@@ -29,34 +31,42 @@ class Background:
     """The background cells of one conversation."""
 
     def __init__(self, team: Team):
-        self.team, self.there = team, set()
+        self.team = team
         self.directory = team._directory()
-        self.run = team._need().begin(
-            {team.parties: (deal, (self.directory, team.parties, PATIENCE))} if team.dealer else {}
-        )
+        self.engines = team._need()
+        self.run = Run(self.engines)
+        self._begin(team.parties, deal, self.directory, team.parties, PATIENCE)
         team._running = True
 
+    def _begin(self, rank: int, function: Callable, *args):
+        self._check()
+        self.engines.shelter.do(lambda work: self.run.add(work, {rank: (function, args)}))
+
     def add(self, party: int, source: str, title: str):
-        if party in self.there:
+        if party in self.run.ranks:
             raise UsageError(f"party {party} runs a cell already: join() first")
-        args = (self.directory, party, run_seated, (source, title, self.team.session_options), PATIENCE)
-        self.run.add({party: (take_seat, args)})
-        self.there.add(party)
+        options = self.team.session_options
+        self._begin(party, take_seat, self.directory, party, run_seated, (source, title, options), PATIENCE)
 
     def join(self):
         """Wait for all cells; raises TeamError where a party has none, as the others would wait for it for ever."""
-        engines = self.team._need()
-        missing = [str(p) for p in range(self.team.parties) if p not in self.there]
+        self._check()
+        missing = [str(p) for p in range(self.team.parties) if p not in self.run.ranks]
         try:
             if missing and not self.run.failures:
-                self.run.end()
+                self.engines.shelter.do(self.run.end)
                 raise TeamError(
                     f"party {', '.join(missing)} has no cell, and the others wait for it: they were stopped. "
                     "Give each party one with %%party k --bg, then join()"
                 )
-            engines.finish(self.run)
+            self.engines.shelter.do(self.run.wait)
+            self.run.outcome()
         finally:
             self.team._running = False
+
+    def _check(self):
+        if self.team._need() is not self.engines:
+            raise TeamError("the team has been restarted, and the background cells went with the old engines")
 
 
 @magics_class

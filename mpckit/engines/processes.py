@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import ipyparallel
@@ -22,6 +22,7 @@ import psutil
 from . import watchdog
 from .failures import TeamError
 from .running import Ranks, warm_up
+from .shelter import Shelter, Work
 
 START = 60.0  # seconds for all processes to come up
 
@@ -49,16 +50,21 @@ class Engines(Ranks):
         self.folder = tempfile.mkdtemp(prefix="mpckit-")  # readable by this user alone; holds the connection keys
         self._log = Path(self.folder, "log.txt")
         self._processes: list[subprocess.Popen] = []
-        self._spawner = ThreadPoolExecutor(1, "mpckit spawner")
+        self.shelter = Shelter("mpckit engines")
         self.client: ipyparallel.Client | None = None
         self._end = weakref.finalize(self, _end, os.getpid(), self.folder, self._processes)
         try:
-            self._start(threads or threads_for(count))
+            self.shelter.do(lambda work: self._start(work, threads or threads_for(count)))
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, threads: int):
+    def _start(self, work: Work, threads: int):
+        def wait_until(there: Callable[[], bool]):
+            while not there():
+                self._check_start(work, deadline)
+                time.sleep(0.02)
+
         deadline = time.monotonic() + START
         me = psutil.Process()
         watch = [sys.executable, watchdog.__file__, str(me.pid), repr(me.create_time()), self.folder]
@@ -81,24 +87,18 @@ class Engines(Ranks):
         files = [
             Path(self.folder, "security", f"ipcontroller-{secret_name}-{who}.json") for who in ("client", "engine")
         ]
-        while not all(found := [_read_json(file) for file in files]):
-            self._check_start(deadline)
-            time.sleep(0.02)
-        info = found[0]
+        wait_until(lambda: all(_read_json(file) for file in files))
         os.replace(files[1], there)  # only now: engines would read a file that is half written
-        self.client = ipyparallel.Client(info, profile_dir=self.folder)
-        while len(self.client.ids) < self.count:
-            self._check_start(deadline)
-            time.sleep(0.02)
+        self.client = ipyparallel.Client(_read_json(files[0]), profile_dir=self.folder)
+        wait_until(lambda: len(self.client.ids) >= self.count)
         pids = {i: self.client[i].apply_async(os.getpid) for i in self.client.ids}
+        wait_until(lambda: all(result.ready() for result in pids.values()))
         ranks = {process.pid: rank for rank, process in enumerate(self._engines)}
-        ids = {ranks[result.get(START)]: i for i, result in pids.items()}
+        ids = {ranks[result.get()]: i for i, result in pids.items()}
         self._views = [self.client[ids[rank]] for rank in range(self.count)]
         # Not ready before torch is there: it takes seconds to import, and must not be interrupted while it does.
         warm = [view.apply_async(warm_up) for view in self._views]
-        while not all(result.ready() for result in warm):
-            self._check_start(deadline)
-            time.sleep(0.02)
+        wait_until(lambda: all(result.ready() for result in warm))
         for result in warm:
             try:
                 result.get()
@@ -106,10 +106,6 @@ class Engines(Ranks):
                 raise TeamError(f"an engine cannot load mpckit: {error.ename}: {error.evalue}") from None
 
     def _spawn(self, command: list[str], env: dict) -> subprocess.Popen:
-        """Start a process in a thread of its own, which Ctrl-C does not reach: one that is started is also listed."""
-        return self._spawner.submit(self._spawn_listed, command, env).result()
-
-    def _spawn_listed(self, command: list[str], env: dict) -> subprocess.Popen:
         # A session of its own: Ctrl-C in a terminal is for the notebook, which passes it on in order.
         with open(self._log, "ab") as log:
             process = subprocess.Popen(
@@ -118,7 +114,9 @@ class Engines(Ranks):
         self._processes.append(process)
         return process
 
-    def _check_start(self, deadline: float):
+    def _check_start(self, work: Work, deadline: float):
+        if work.asked:
+            raise TeamError("the start of the team was interrupted")
         ended = any(process.poll() is not None for process in (self._controller, *self._engines))
         if ended or time.monotonic() > deadline:
             what = "a process ended while the team started" if ended else f"the team did not start within {START:g} s"
@@ -130,10 +128,14 @@ class Engines(Ranks):
 
     def stop(self):
         """End every process and remove the folder. May be called again."""
+        if self.shelter.close.alive:
+            self.shelter.do(lambda work: self._stop())
+            self.shelter.close()
+
+    def _stop(self):
         if self.client is not None:
             self.client.close()
             self.client = None
-        self._spawner.shutdown()
         self._end()
 
     # what `Ranks` asks

@@ -19,6 +19,7 @@ import ipyparallel
 from ..runtime.sockets import is_loopback
 from .failures import TeamError, name
 from .running import Ranks, warm_up
+from .shelter import Shelter, Work
 
 START = 60.0  # seconds for what engines must answer before the first run
 
@@ -63,11 +64,17 @@ class RemoteEngines(Ranks):
         chosen: Sequence[int] | None = None, hosts: Sequence[str] | None = None,
     ):  # fmt: skip
         self.parties, self.count = parties, count
-        self._own = client is None
-        self.client = _client(profile) if client is None else client
-        try:
+        self._own, self.client = client is None, client
+        self.shelter = Shelter("mpckit engines")
+
+        def start(work: Work):
+            if self._own:
+                self.client = _client(profile)
             self._choose(chosen)
-            self._meet(threads or 1, hosts)
+            self._meet(work, threads or 1, hosts)
+
+        try:
+            self.shelter.do(start)
         except BaseException:
             self.stop()
             raise
@@ -85,9 +92,9 @@ class RemoteEngines(Ranks):
         self._engines = [RemoteEngine(self.client, number) for number in chosen]
         self._views = [self.client[number] for number in chosen]
 
-    def _meet(self, threads: int, hosts: Sequence[str] | None):
+    def _meet(self, work: Work, threads: int, hosts: Sequence[str] | None):
         """See that all can work together, and where each of them is."""
-        self.who = self._ask(introduce, threads)
+        self.who = self._ask(work, introduce, threads)
         mine = introduce(None)
         for rank, other in enumerate(self.who):
             if other["versions"] != mine["versions"]:
@@ -97,7 +104,7 @@ class RemoteEngines(Ranks):
                     if version != mine["versions"][what]
                 )
                 raise TeamError(f"{self._label(rank)} has other versions: {differ}. Install the same on all machines")
-        self._ask(warm_up)
+        self._ask(work, warm_up)
         self.beside = all(other["machine"] == mine["machine"] for other in self.who)  # they reach this notebook
         self.hosts = list(hosts) if hosts else self._find_hosts()
         if len(self.hosts) != self.count:
@@ -118,13 +125,15 @@ class RemoteEngines(Ranks):
             )
         return hosts
 
-    def _ask(self, function, *args) -> list:
+    def _ask(self, work: Work, function, *args) -> list:
         """`function(*args)` on all engines."""
         answers = [view.apply_async(_perform, cloudpickle.dumps((function, args))) for view in self._views]
-        values = []
+        values, deadline = [], time.monotonic() + START
+        while not all(answer.ready() for answer in answers) and time.monotonic() < deadline and not work.asked:
+            time.sleep(0.02)
         for rank, answer in enumerate(answers):
             try:
-                values.append(answer.get(START))
+                values.append(answer.get(0))
             except ipyparallel.error.RemoteError as error:
                 raise TeamError(
                     f"{self._label(rank)} cannot work with mpckit: {error.ename}: {error.evalue}. Install the same "
@@ -146,6 +155,11 @@ class RemoteEngines(Ranks):
 
     def stop(self):
         """Let go of the engines, which go on. May be called again."""
+        if self.shelter.close.alive:
+            self.shelter.do(lambda work: self._stop())
+            self.shelter.close()
+
+    def _stop(self):
         if self._own and self.client is not None:
             self.client.close()
         self.client = None

@@ -18,11 +18,12 @@ import cloudpickle
 
 from .failures import Failure, TeamError, name, party_error
 from .interrupts import interruptible
+from .shelter import TICK, Shelter, Work, drained
 
-TICK = 0.05  # seconds between two looks at a run
 GRACE = 1.0  # seconds in which parties that wait for a failed one end by themselves, having heard of it over the wire
 AGAIN = 0.5  # seconds between two interrupts
 STOP = 4.0  # seconds to end after an interrupt; a party that does not (deep in native code) is killed
+GONE = 5.0  # seconds for the system to take away a process that was killed
 
 
 class Engine(Protocol):
@@ -42,6 +43,7 @@ class Ranks(ABC):
 
     parties: int
     count: int
+    shelter: Shelter  # where ipyparallel is spoken to
     client = None  # of ipyparallel
     remedy = "Start fresh engines with team.restart()"
     ended = "was ended"  # what becomes of an engine that cannot be interrupted
@@ -75,89 +77,88 @@ class Ranks(ABC):
 
         When one fails the others are ended, and PartyError names it, within ten seconds. `tick()` is called on the way.
         """
-        return self.finish(self.begin(jobs), tick)
+        return drained(self.steps(jobs), tick)
 
-    def begin(self, jobs: dict[int, tuple[Callable, tuple]]) -> "Run":
-        """Start `function(*args)` on each rank in `jobs`; `finish` waits for it."""
-        if lost := self.lost():
-            raise TeamError(f"{'; '.join(lost)}. {self.remedy}")
+    def steps(self, jobs: dict[int, tuple[Callable, tuple]]) -> Generator[None, None, dict[int, object]]:
+        """`run` as a generator, which yields again and again; to close it ends the run."""
         run = Run(self)
-        run.add(jobs)
-        return run
 
-    def finish(self, run: "Run", tick: Callable[[], None] = lambda: None) -> dict[int, object]:
-        """Wait for what was begun; as `run`."""
-        return drained(self.steps(run), tick)
+        def whole(work: Work):
+            run.add(work, jobs)
+            run.wait(work)
 
-    def steps(self, run: "Run") -> Generator[None, None, dict[int, object]]:
-        """`finish` as a generator, which yields again and again; to close it ends the run."""
-        try:
-            while run.waiting and not run.failures:
-                run.collect(TICK)
-                yield
-                if not self.reachable():
-                    raise TeamError(f"{', '.join(self.lost())}. {self.remedy}")
-            if run.failures:
-                run.collect_for(GRACE)
-        finally:  # also for Ctrl-C here
-            killed = run.end()
-        yield
-        for rank in sorted(run.printed):  # of a run that failed, too: what was said before explains why
-            for line in run.printed[rank].splitlines():
-                print(f"{name(rank, self.parties)} │ {line}")
-        if run.failures:
-            note = "".join(
-                f"\n  {name(r, self.parties)} did not stop within {STOP:g} s and {self.ended}" for r in killed
-            )
-            note += f"\n  {self.remedy}" if self.lost() or killed else ""
-            raise party_error(run.failures, self.parties, note)
-        return run.values
+        yield from self.shelter.steps(whole)
+        return run.outcome()
 
     def submit(self, rank: int, job: bytes):
         return self._views[rank].apply_async(perform, rank, job)
 
 
-def answered(generator: Generator, answer: Callable) -> Generator:
-    """The same, but what it yields is `answer()`, each time asked anew."""
-    try:
-        while True:
-            try:
-                next(generator)
-            except StopIteration as stop:
-                return stop.value
-            yield answer()
-    finally:
-        generator.close()
-
-
-def drained(generator: Generator, tick: Callable[[], None] = lambda: None):
-    """What the generator returns; `tick()` is called each time that it yields."""
-    steps = answered(generator, tick)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-
-
 class Run:
-    """One function on several engines at once: what has come back, and who is still waited for."""
+    """One function on several engines at once: what has come back, and who is still waited for.
+
+    `add`, `wait` and `end` are for the shelter, and take the work that they are done in.
+    """
 
     def __init__(self, engines: Ranks):
-        self.engines, self.waiting = engines, {}
+        self.engines, self.ranks, self.waiting = engines, set(), {}
         self.values, self.printed, self.failures = {}, {}, []
+        self.killed, self.lost = [], []
 
-    def add(self, jobs: dict[int, tuple[Callable, tuple]]):
+    def add(self, work: Work, jobs: dict[int, tuple[Callable, tuple]]):
         """Start more, on ranks that do nothing in this run yet."""
+        if lost := self.engines.lost():
+            raise TeamError(f"{'; '.join(lost)}. {self.engines.remedy}")
         packed = {rank: cloudpickle.dumps(job) for rank, job in jobs.items()}
         try:
             for rank, job in packed.items():
                 self.waiting[rank] = self.engines.submit(rank, job)
+                self.ranks.add(rank)
         except BaseException:  # those that have begun would wait for the others
-            self.end()
+            self.end(work)
             raise
 
-    def collect(self, seconds: float):
+    def wait(self, work: Work):
+        """Until all have come back, one has failed, or the work is asked to end; nobody runs afterwards."""
+        try:
+            while self.waiting and not self.failures and not work.asked:
+                self._collect(TICK)
+                if not self.engines.reachable():
+                    raise TeamError(f"{', '.join(self.engines.lost())}. {self.engines.remedy}")
+            if self.failures:
+                self._collect_for(GRACE, work, asked=1)
+        finally:
+            self.end(work)
+            self.lost = self.engines.lost()
+
+    def end(self, work: Work):
+        """Interrupt all that still run; those that do not end are killed."""
+        for _ in range(int(STOP / AGAIN)):
+            for rank in self.waiting:
+                self.engines.engine(rank).send_signal(signal.SIGINT)
+            # An interrupt that comes at a bad moment is not heard: repeat it.
+            self._collect_for(AGAIN, work, asked=2)
+        self.killed = list(self.waiting)
+        for rank in self.killed:
+            self.engines.engine(rank).kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.engines.engine(rank).wait(GONE)
+
+    def outcome(self) -> dict[int, object]:
+        """{rank: value}; shows what the engines have printed, and raises PartyError where one has failed."""
+        parties = self.engines.parties
+        for rank in sorted(self.printed):  # of a run that failed, too: what was said before explains why
+            for line in self.printed[rank].splitlines():
+                print(f"{name(rank, parties)} │ {line}")
+        if self.failures:
+            note = "".join(
+                f"\n  {name(r, parties)} did not stop within {STOP:g} s and {self.engines.ended}" for r in self.killed
+            )
+            note += f"\n  {self.engines.remedy}" if self.lost or self.killed else ""
+            raise party_error(self.failures, parties, note)
+        return self.values
+
+    def _collect(self, seconds: float):
         """Take in what is there, or comes within `seconds`."""
         concurrent.futures.wait(self.waiting.values(), seconds, concurrent.futures.FIRST_COMPLETED)
         for rank, future in list(self.waiting.items()):
@@ -179,23 +180,11 @@ class Run:
                 continue
             del self.waiting[rank]
 
-    def collect_for(self, seconds: float):
+    def _collect_for(self, seconds: float, work: Work, asked: int):
+        """Unless the work is asked so often to end."""
         deadline = time.monotonic() + seconds
-        while self.waiting and time.monotonic() < deadline:
-            self.collect(TICK)
-
-    def end(self) -> list[int]:
-        """Interrupt all that still run; returns the ranks that had to be killed."""
-        try:
-            for _ in range(int(STOP / AGAIN)):
-                for rank in self.waiting:
-                    self.engines.engine(rank).send_signal(signal.SIGINT)
-                self.collect_for(AGAIN)  # an interrupt that comes at a bad moment is not heard: repeat it
-        finally:  # a second Ctrl-C means "now"
-            for rank in self.waiting:
-                self.engines.engine(rank).kill()
-                self.engines.engine(rank).wait()
-        return list(self.waiting)
+        while self.waiting and time.monotonic() < deadline and work.asked < asked:
+            self._collect(TICK)
 
 
 def _reports_death(error: BaseException, engine: Engine) -> bool:

@@ -4,10 +4,10 @@ The notebook hands out programs and arguments and collects results; it is not on
 each other, engine to engine, over sockets that only this run's token opens.
 """
 
-import contextlib
 import dataclasses
 import io
 import secrets
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator
@@ -21,7 +21,8 @@ from .ownership import Only, only, owners, resolve
 from .processes import Engines
 from .progress import Progress
 from .remote import RemoteEngines
-from .running import Ranks, answered, drained
+from .running import Ranks
+from .shelter import answered, drained
 from .stream import Stream
 
 __all__ = ["Only", "PartyError", "Team", "TeamError", "cluster", "only"]
@@ -262,9 +263,9 @@ class Team:
             raise TeamError(
                 "this team is running a program already: wait for it (background cells: join()), or start a second team"
             )
-        self._running = True
         try:
-            return (yield from engines.steps(engines.begin(jobs)))
+            self._running = True
+            return (yield from engines.steps(jobs))
         finally:
             self._running = False
 
@@ -276,8 +277,12 @@ def _plan(program: Callable, args: list, parties: int, options: dict):
     """What the program will need; it is run on shapes."""
     from ..offline.plan import plan
 
-    with contextlib.redirect_stdout(io.StringIO()):  # what the program prints is for the parties to say, once
+    silence, stdout = io.StringIO(), sys.stdout  # what the program prints is for the parties to say, once
+    try:
+        sys.stdout = silence
         return plan(program, *args, parties=parties, **options)
+    finally:
+        sys.stdout = stdout  # no call, as in a context manager's exit: Ctrl-C cannot come before it
 
 
 def _merge(reports: list):

@@ -11,6 +11,7 @@ import hmac
 import json
 import secrets
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 
@@ -41,8 +42,11 @@ class EventSender:
         self._socket.linger = 500  # ms; a notebook that is gone must not hold up the end of a run
         self._socket.connect(address)
         self._buffer: deque[Event | dict] = deque()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._pump, name="mpckit events", daemon=True)
+        self._closed = False
+        self._bell = threading.Lock()  # wakes the thread; not an Event, which Ctrl-C can leave locked
+        self._bell.acquire()
+        mine = weakref.ref(self), self._bell, self._socket
+        self._thread = threading.Thread(target=_pump, args=mine, name="mpckit events", daemon=True)
         self._thread.start()
 
     def send(self, **event):
@@ -55,12 +59,6 @@ class EventSender:
             self._buffer.append(event)
         else:
             self.dropped += 1
-
-    def _pump(self):
-        while not self._closing.wait(EVERY):
-            self._flush()
-        self._flush()
-        self._socket.close()
 
     def _flush(self):
         while self._buffer:
@@ -75,9 +73,23 @@ class EventSender:
                 self.dropped += len(batch)
 
     def close(self):
-        """Leave; what is in the buffer still goes out, for half a second."""
-        self._closing.set()
+        """Leave; what is in the buffer still goes out, for half a second. May be called again."""
+        if not self._closed:
+            self._closed = True
+            self._bell.release()
         self._thread.join(0.5)
+
+
+def _pump(sender: weakref.ref, bell: threading.Lock, socket: zmq.Socket):
+    """Send what is in the buffer, until the sender is closed, or forgotten as its maker was interrupted."""
+    closed = False
+    while not closed and (there := sender()) is not None:
+        closed = there._closed  # first: what came before it is in the buffer
+        there._flush()
+        del there
+        if not closed:
+            bell.acquire(timeout=EVERY)
+    socket.close()
 
 
 def _read(text: bytes) -> tuple[int, int, list[dict]]:

@@ -1,7 +1,6 @@
 """Whatever ends a run, every party says why within seconds, nobody is left behind, and the next run works."""
 
 import contextlib
-import contextvars
 import os
 import queue
 import re
@@ -16,6 +15,7 @@ import psutil
 import pytest
 import torch
 from jupyter_client import KernelManager
+from strikes import interrupted
 
 import mpckit as mk
 from mpckit.engines import watchdog
@@ -124,31 +124,6 @@ def seconds(function, *args) -> float:
     return time.perf_counter() - start
 
 
-def interrupted(after: float, function, *args) -> bool:
-    """Whether Ctrl-C, so many seconds after its begin, has met the function.
-
-    In a context of its own: where Ctrl-C meets the first instant of `Session.__exit__`, Python leaves that session
-    open (see there), which is no business of the tests that follow.
-    """
-    running = True
-
-    def strike(number, frame):
-        if running:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, strike)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, after)
-        contextvars.copy_context().run(function, *args)
-        return False
-    except KeyboardInterrupt:
-        return True
-    finally:
-        running = False  # first: it must not strike what follows
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def ctrl_c():
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -177,10 +152,12 @@ def test_ctrl_c_while_planning(team):
 
 def test_ctrl_c_at_any_moment(team):
     """From the first message to the last; the signal may meet any line of ours, of ipyparallel's or of the program."""
-    pids, heard = team.spmd(os.getpid), 0
+    pids, heard, stdout = team.spmd(os.getpid), 0, sys.stdout
+    team.run(square, SECRET)  # the first one imports
     took = seconds(team.run, square, SECRET)
     for k in range(20):
         heard += interrupted(took * (k + 0.5) / 20, team.run, square, SECRET)
+        assert sys.stdout is stdout, "what is printed is seen"
     assert heard > 5 and team.spmd(os.getpid) == pids, "the same engines go on"
 
 

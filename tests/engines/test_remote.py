@@ -214,8 +214,8 @@ def test_other_versions_are_refused(ours, monkeypatch):
     monkeypatch.setattr("mpckit.engines.remote.introduce", introduce)
     real = RemoteEngines._ask
 
-    def ask(self, function, *args):
-        return [mine] * self.count if function is introduce else real(self, function, *args)
+    def ask(self, work, function, *args):
+        return [mine] * self.count if function is introduce else real(self, work, function, *args)
 
     monkeypatch.setattr(RemoteEngines, "_ask", ask)
     with pytest.raises(TeamError, match="party 0 .engine 0. has other versions: torch .* here and 1.0 there"):

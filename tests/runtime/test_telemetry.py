@@ -174,3 +174,14 @@ def test_an_event_costs_a_party_microseconds():
         time.sleep(0.01)
     assert sorted(costs)[len(costs) // 2] < 20e-6
     sender.close(), listener.close()
+
+
+def test_a_sender_that_is_forgotten_leaves_no_thread():
+    """As where Ctrl-C strikes before its maker has put it down."""
+    listener = EventListener(TOKEN)
+    sender = EventSender(listener.address, 0, TOKEN)
+    thread = sender._thread
+    assert thread.is_alive()
+    del sender
+    assert until(lambda: not thread.is_alive())
+    listener.close()
