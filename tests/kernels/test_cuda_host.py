@@ -118,20 +118,73 @@ def test_limbs_add_up_and_stay_in_their_range():
     assert x2.abs().max() <= 2**19
 
 
-def test_large_products_and_convolutions_take_limbs(on_host):
+SHAPES = ((17, 1, 1), (20, 7, 9), (64, 100, 65), (70, 1500, 33), (18, 17_000, 3), (17, 0, 4), (17, 5, 0))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_digits_are_exact_on_odd_shapes(shape):
+    torch.manual_seed(8)
+    rows, inner, columns = shape
+    a, b, turned = words(rows, inner), words(inner, columns), words(columns, inner).mT
+    assert torch.equal(products.by_digits(a, b), a @ b) and torch.equal(products.by_digits(a, turned), a @ turned)
+    wide = words(rows, 2 * inner)[:, ::2]
+    assert torch.equal(products.by_digits(wide, b), wide @ b)
+
+
+@pytest.mark.parametrize("inner", [1, products.TERMS - 1, products.TERMS, products.TERMS + 1, 1 << 14, 40_000])
+def test_digits_are_exact_at_their_largest(inner):
+    """All digits -128, or all 127: their sums are the largest there are, of either sign."""
+    low, high = (sum(v << (8 * i) for i in range(8)) for v in (-128, 127))
+    low, high = ((v + 2**63) % 2**64 - 2**63 for v in (low, high))
+    for x, y in itertools.product((low, high, -1, -(2**63), 2**63 - 1), (low, high)):
+        a, b = torch.full((17, inner), x), torch.full((inner, 3), y)
+        assert torch.equal(products.by_digits(a, b), a @ b)
+
+
+def test_digits_are_bytes_from_minus_128_on_that_add_up():
+    torch.manual_seed(9)
+    x = torch.cat((words(1000, 3), hard(100, 3)))
+    split = products.digits(x).view(len(x), 8, 16).long()
+    assert torch.equal(sum(split[:, i, :3] << (8 * i) for i in range(8)), x) and not split[..., 3:].any()
+    assert torch.equal(products.digits(x, turned=True).view(len(x), 8, 16), split.flip(1).to(torch.int8))
+    most = 8 * products.TERMS * 128 * 128
+    assert most < 2**31, "a sum of digits fits int32"
+
+
+def taken(monkeypatch):
+    """Which of the ways a product took."""
+    ways = []
+    for name in ("by_digits", "by_limbs"):
+        way = getattr(products, name)
+        monkeypatch.setattr(products, name, lambda *args, name=name, way=way: ways.append(name) or way(*args))
+    return ways
+
+
+def test_large_products_and_convolutions_take_digits_or_limbs(on_host, monkeypatch):
+    ways = taken(monkeypatch)
     torch.manual_seed(6)
     matmul, conv = KERNELS["matmul"].bodies["cuda"], KERNELS["conv"].bodies["cuda"]
-    for a, b in (
-        (words(70, 1500), words(1500, 65)),
-        (words(3, 64, 64), words(64, 80)),
-        (words(2, 3, 64, 66), words(3, 66, 64)),
-        (words(64, 70).mT, words(64, 99)),
+    for a, b, way in (
+        (words(70, 1500), words(1500, 65), ["by_digits"]),
+        (words(3, 64, 640), words(640, 104), ["by_digits"]),
+        (words(2, 3, 64, 66), words(3, 66, 64), ["by_limbs"]),
+        (words(2, 200, 150), words(150, 200), ["by_digits"]),
+        (words(2, 200, 150), words(2, 150, 200), ["by_digits"] * 2),
+        (words(64, 70).mT, words(64, 99), ["by_limbs"]),
     ):
-        assert torch.equal(matmul(a, b), torch.matmul(a, b))
+        ways.clear()
+        assert torch.equal(matmul(a, b), torch.matmul(a, b)) and ways == way
     x, w = words(2, 12, 14, 13), words(64, 12, 3, 3)
     args = (2, 1), (1, 2), (1, 2), 1
     assert torch.equal(conv(x, w, *args), KERNELS["conv"].reference(x, w, *args))
     assert on_host == []
+
+
+def test_an_older_card_takes_limbs(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert not products._multiplies_digits(torch.device("cuda:0"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert products._multiplies_digits(torch.device("cuda:0"))
 
 
 def test_a_batch_that_would_not_fit_is_unfolded_in_parts(on_host, monkeypatch):

@@ -1,4 +1,4 @@
-"""Bodies for tensors on an NVIDIA GPU: CUDA kernels for words and trees, torch's own products of limbs for matrices.
+"""Bodies for tensors on an NVIDIA GPU: CUDA kernels for words and trees, torch's own products for matrices.
 
 `launch` compiles and starts what is in the `*.cu` files; the modules beside it are the bodies, by the same subjects.
 """

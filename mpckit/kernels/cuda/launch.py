@@ -53,12 +53,21 @@ def launch(name: str, threads: int, *args) -> None:
 
 
 def _on_card(device, name, blocks, values):
-    cupy = load_cupy()
-    with cupy.cuda.Device(device.index):
-        most = BLOCKS * torch.cuda.get_device_properties(device).multi_processor_count
-        with cupy.cuda.Stream.from_external(torch.cuda.current_stream(device)):
-            function = _module(device.index).get_function(name)
-            function((min(blocks, most),), (BLOCK,), tuple(map(np.int64, values)))
+    with load_cupy().cuda.Device(device.index), _stream(torch.cuda.current_stream(device)):
+        most, function = _ready(device.index, name)
+        function((min(blocks, most),), (BLOCK,), tuple(map(np.int64, values)))
+
+
+@functools.cache
+def _ready(index, name):
+    """(how many blocks at most, the kernel) on a card, which is the current one: looked up once."""
+    most = BLOCKS * torch.cuda.get_device_properties(index).multi_processor_count
+    return most, _module(index).get_function(name)
+
+
+@functools.lru_cache(64)
+def _stream(stream):
+    return load_cupy().cuda.Stream.from_external(stream)
 
 
 @functools.cache

@@ -1,7 +1,15 @@
-"""Products modulo 2^64 on a GPU, whose fast units multiply floating-point numbers: words as sums of three limbs.
+"""Products modulo 2^64 on a GPU, whose fast units multiply other numbers: words in pieces that these take exactly.
 
-x = x0 + x1·2^22 + x2·2^44 with x0 and x1 in [-2^21, 2^21) and x2 in [-2^19, 2^19]. Of the nine products of limbs six
-count modulo 2^64, in three sums by their power of two:
+*Digits*, for large matrices on tensor cores. x = Σ x_i·2^(8i) with eight digits x_i in [-128, 128), modulo 2^64. Of the
+64 products of digits 36 count, in eight sums by their power of two:
+
+    x·y = Σ_s 2^(8s) · (x_s·y_0 + x_(s-1)·y_1 + … + x_0·y_s)
+
+Digits side by side, [x_7 | … | x_0] against [y_0; …; y_7], make each sum one product of int8 matrices, with int32 sums
+of at most 8K products of at most 2^14: exact below K = 2^14.
+
+*Limbs*, for several smaller matrices at once, or on cards without such cores. x = x0 + x1·2^22 + x2·2^44 with x0 and
+x1 in [-2^21, 2^21) and x2 in [-2^19, 2^19]. Of the nine products of limbs six count, in three sums:
 
     x·y = x0·y0 + (x0·y1 + x1·y0)·2^22 + (x0·y2 + x1·y1 + x2·y0)·2^44
 
@@ -16,6 +24,10 @@ import torch.nn.functional as F
 from .. import reference as definition
 from .launch import launch
 
+DIGITS, BIAS = 8, -0x7F7F7F7F7F7F7F80  # 0x8080…80 as a word: 128 in each digit
+TERMS = (1 << 14) - 16  # of a sum of digits: below 2^14, and a multiple of 16 as tensor cores like them
+MACS = 1 << 22  # from which eight launches pay
+FEW_MATRICES = 4
 LIMB = 22
 EXACT = 1024  # terms of a sum
 LARGE = 64  # rows, terms and columns from which limbs pay
@@ -34,10 +46,10 @@ def matmul(a, b):
     rows, columns, inner = a.shape[-2], b.shape[-1], a.shape[-1]
     if b.dim() == 2:  # one matrix for all rows
         rows, lead = a.shape[:-1].numel(), a.shape[:-1]
-        return _product(a.reshape(1, rows, inner), b[None]).view(*lead, columns)
+        return _product(a.reshape(1, rows, inner), b[None]).reshape(*lead, columns)
     lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = (t.expand(*lead, *t.shape[-2:]).reshape(lead.numel(), *t.shape[-2:]) for t in (a, b))
-    return _product(a, b).view(*lead, rows, columns)
+    return _product(a, b).reshape(*lead, rows, columns)
 
 
 def _product(a, b):
@@ -45,6 +57,8 @@ def _product(a, b):
     batch, rows, inner = a.shape
     columns = b.shape[-1]
     if min(rows, inner, columns) >= LARGE:
+        if batch <= FEW_MATRICES and rows * inner * columns >= MACS and _multiplies_digits(a.device):
+            return torch.stack([by_digits(*pair) for pair in zip(a, b)]) if batch > 1 else by_digits(a[0], b[0])[None]
         return by_limbs(a, b)
     out = torch.zeros((batch, rows, columns), dtype=torch.int64, device=a.device)
     if not out.numel() or not inner:
@@ -58,6 +72,38 @@ def _product(a, b):
         pieces = -(-inner // 256)
         launch("rows_by_matrix", columns * pieces, a.contiguous(), b.contiguous(), out, rows, inner, columns)
     return out
+
+
+def _multiplies_digits(device) -> bool:
+    """Whether its tensor cores take int8, as those of an A100 and of later cards do."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def digits(x: torch.Tensor, turned: bool = False) -> torch.Tensor:
+    """int8 [R, 8·K'] of words [R, K], K' the next multiple of 16: all of digit 0, then all of digit 1, …; or `turned`
+    from the highest digit down. What is added is 0.
+    """
+    rows, terms = x.shape
+    # With 128 more in each digit there is no borrow between them, and a flipped top bit takes the 128 away again.
+    split = (x.reshape(-1) + BIAS).bitwise_xor_(BIAS).view(torch.int8).view(rows, terms, DIGITS).mT
+    out = torch.zeros((rows, DIGITS, -(-terms // 16) * 16), dtype=torch.int8, device=x.device)
+    out[..., :terms] = split.flip(1) if turned else split
+    return out.flatten(1)
+
+
+def by_digits(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a @ b modulo 2^64 by products of int8 matrices: [M, K] · [K, N], M at least 17."""
+    total = torch.zeros((a.shape[0], -(-b.shape[1] // 8) * 8), dtype=torch.int64, device=a.device)
+    spare = total.shape[1] - b.shape[1]
+    for k in range(0, a.shape[1] if b.shape[1] else 0, TERMS):
+        left, right = digits(a[:, k : k + TERMS], turned=True), digits(b[k : k + TERMS].mT)
+        right = F.pad(right, (0, 0, 0, spare)) if spare else right
+        each = left.shape[1] // DIGITS
+        for power in range(DIGITS):
+            terms = (power + 1) * each
+            part = torch._int_mm(left[:, left.shape[1] - terms :], right[:, :terms].mT)
+            total.add_(part, alpha=1 << (8 * power))
+    return total[:, : b.shape[1]]
 
 
 def limbs(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -105,4 +151,4 @@ def _unfolded(x, w, stride, dilation, groups, rows, out):
     x = x.reshape(n, groups, c // groups, *x.shape[2:])
     x = x.movedim(tuple(range(3, 3 + spatial)), tuple(range(-spatial, 0)))  # [N, groups, C / groups, *kernel, *out]
     columns = x.reshape(n, groups, rows.shape[-1], torch.Size(out).numel())
-    return matmul(rows, columns).view(n, w.shape[0], *out)
+    return matmul(rows, columns).reshape(n, w.shape[0], *out)
