@@ -139,10 +139,12 @@ class Layer:
 
     def update(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Add those of new positions; all so far."""
-        self.used += keys.shape[2]
+        new = keys, values
         if isinstance(keys, SecretTensor):
-            return self._fill(keys.session, (keys, values))
-        self.all = tuple(torch.cat(pair, 2) for pair in zip(self.all, (keys, values))) if self.all else (keys, values)
+            self.all = self._fill(keys.session, new)
+        else:
+            self.all = tuple(torch.cat(pair, 2) for pair in zip(self.all, new)) if self.all else new
+        self.used += keys.shape[2]
         return self.all
 
     def _fill(self, session: Session, new):

@@ -129,11 +129,25 @@ def test_a_place_in_a_cache_is_used_once():
         kept, _ = cache.update(keys, keys, 0)
         with pytest.raises(mk.ReuseError, match="has 3 places along dimension 2; 2 are taken"):
             cache.update(keys, keys, 0)
+        assert cache.get_seq_length() == 2, "what it did not take it does not know"
         more, _ = cache.update(keys[:, :, :1], keys[:, :, :1] * 3, 0)
         assert more.reveal()[0, 0, :, 0].tolist() == pytest.approx([1, 1, 1], abs=1e-4)
         before = session.report().sent()
         _ = kept @ more.mT  # both stand under masks that were opened before, so only the truncation speaks
         assert session.report().rounds() and session.report().sent() - before < 2 * 2 * 3 * 8 * 2
+
+
+@SUITES
+def test_a_cache_may_be_filled_in_pieces_by_a_private_model(suite):
+    """And asked for the same product twice: as a whole text read at once."""
+    model = small()
+    with mk.simulate(suite=suite), torch.no_grad():
+        cache, secret_model = Cache(5), mk.private(model, owner=1)
+        rows = mk.secret(torch.nn.functional.one_hot(PROMPTS, 20), owner=0)
+        got = torch.cat([secret_model(part, cache) for part in rows.split([2, 2, 1], 1)], 1)
+        torch.testing.assert_close(got.reveal(), model(PROMPTS), atol=2e-2, rtol=0)
+        with pytest.raises(ValueError, match="do not fit a room"):
+            cache.update(*[mk.secret(torch.ones(1, 2, 1, 8), owner=0)] * 2, 0)
 
 
 # ---- stopping --------------------------------------------------------------------------------------------------------

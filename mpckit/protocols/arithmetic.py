@@ -73,22 +73,34 @@ def fix(x: AShare, number: int) -> Protocol[AShare]:
 class Room(OneTime):
     """A persistent mask with room for values that come one after another along dimension `dim`: a cache of keys, say.
 
-    Each place hides one value, once, and is struck off before it does.
+    Each place hides one value, once, and is struck off before it does. `filled` are those that have one.
     """
 
     def __init__(self, number: int, mask: AShare, dim: int):
-        self.number, self.mask, self.dim, self.used = number, mask, dim, 0
+        self.number, self.mask, self.dim, self.used, self.filled = number, mask, dim, 0, 0
         self.data, self.opened = torch.zeros_like(mask.data), torch.zeros_like(mask.data)
 
     shape = property(lambda self: self.mask.shape)
 
-    def take(self, count: int) -> int:
-        """Strike off the next `count` places; the first of them. Raises ReuseError where there is no room left."""
+    def take(self, shape) -> int:
+        """Strike off the next places, for values of this shape; the first of them.
+
+        Raises ReuseError where there is no room left, and after a run that ended between striking off and filling;
+        ValueError for values that would be broadcast: one mask would hide several.
+        """
         self.stay_home()
-        first, all_ = self.used, self.mask.shape[self.dim]
-        if first + count > all_:
-            raise ReuseError(f"mask {self.number} has {all_} places along dimension {self.dim}; {first} are taken")
-        self.used += count
+        first, wanted, dim = self.used, list(self.mask.shape), self.dim
+        all_, wanted[dim] = wanted[dim], shape[dim] if len(shape) == len(wanted) else None
+        if list(shape) != wanted:
+            raise ValueError(f"values {list(shape)} do not fit a room {list(self.mask.shape)} along dimension {dim}")
+        if first + shape[dim] > all_:
+            raise ReuseError(f"mask {self.number} has {all_} places along dimension {dim}; {first} are taken")
+        if first > self.filled:
+            raise ReuseError(
+                f"mask {self.number} has places that were taken and not filled, since a run ended there: take a new "
+                "room, or begin the text again"
+            )
+        self.used += shape[dim]
         return first
 
 
@@ -105,10 +117,11 @@ def fill(x: AShare, room: Room) -> Protocol[AShare]:
 
     Price: 1 · w
     """
-    first, count = room.take(x.shape[room.dim]), x.shape[room.dim]
+    first, count = room.take(x.shape), x.shape[room.dim]
     opened = yield Open(x - room.mask.map(torch.narrow, room.dim, first, count))
     for whole, part in ((room.data, x.data), (room.opened, opened)):  # views given out before end where these begin
         whole.narrow(room.dim, first, count).copy_(part)
+    room.filled += count
     view = View(room.number, tuple(room.mask.shape))
     fixed = Fixed(view, room.mask.data, room.opened).map(torch.ops.aten.slice.Tensor, room.dim, 0, first + count)
     return AShare(room.data.narrow(room.dim, 0, first + count), x.party, x.ring, fixed)
