@@ -65,7 +65,9 @@ def fold(model: nn.Module) -> nn.Module:
             f"{type(model).__name__}.forward branches on its input, so torch.fx cannot say which layer feeds which "
             f"norm ({error}): leave out fold, and private keeps each norm as a factor and a summand"
         ) from error
+    # Modules by name, once for each time that they are called, or that a forward reads their weights by itself.
     calls = [step.target for step in steps if step.op == "call_module"]
+    calls += [step.target.rpartition(".")[0] for step in steps if step.op == "get_attr"]
     for step in steps:
         if step.op == "call_module" and isinstance(model.get_submodule(step.target), _BatchNorm):
             before = step.args[0] if step.args else None

@@ -90,6 +90,26 @@ def test_what_cannot_be_folded_stays():
     assert type(mk.fold(nn.ReLU())) is nn.ReLU
 
 
+def test_a_layer_whose_weights_the_forward_reads_stays():
+    """Folded, they would be others there too, and nothing would say so."""
+
+    class Reading(nn.Module):
+        def __init__(self, what):
+            super().__init__()
+            self.what, self.conv, self.norm = what, nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)
+            nn.init.uniform_(self.norm.running_var, 2, 3)
+
+        def forward(self, x):
+            x = self.norm(self.conv(x))
+            if self.what == "filters":
+                return nn.functional.conv2d(x, self.conv.weight)
+            return x * self.norm.running_mean.mean() + self.norm.weight.sum()
+
+    for what in ("filters", "statistics"):
+        model = Reading(what).eval()
+        torch.testing.assert_close(mk.fold(model)(X), model(X))
+
+
 def test_channels_on_another_axis_are_never_mixed_up():
     """[n, length, channels]: a norm over the length, which may be as long as there are channels."""
     longer = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(3)).eval()
