@@ -29,9 +29,11 @@ from .waiting import seen
 # A persistent mask follows a view, and what moves each element to one place: the dealer repeats these on its copy.
 VIEWS = """
     t transpose.int permute expand unsqueeze squeeze squeeze.dim squeeze.dims slice.Tensor select.int diagonal unfold
-    as_strided flip
+    flip
 """
+# as_strided counts in memory: it asks for the shares themselves, laid out as torch was told.
 MOVES = """
+    as_strided
     roll repeat index_select gather tril triu index.Tensor pixel_shuffle pixel_unshuffle channel_shuffle rot90
     diag_embed take slice_backward select_backward unfold_backward diagonal_backward
     repeat_interleave.self_int
