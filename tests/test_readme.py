@@ -42,8 +42,12 @@ def test_the_tree_has_one_line_for_every_file():
 
 
 def test_figures_are_from_cases_that_exist():
-    rows = re.findall(r"^(\w+_\w+) +\d+ ", README, re.M)
-    assert len(rows) >= 15 and set(rows) <= set(bench.CASES)
+    pages = README + "".join(p.read_text(encoding="utf-8") for p in sorted((ROOT / "docs").glob("*.md")))
+    rows = re.findall(r"^(\w+_\w+) +\d+ ", pages, re.M)
+    assert len(rows) >= 50 and set(rows) <= set(bench.CASES)
+    for command in re.findall(r"^\$ python -m mpckit bench(.*)", pages, re.M):
+        first, *names = [word for word in command.split() if not word.startswith("--")] or ["costs"]
+        assert first in bench.BENCHES or {first, *names} <= {*bench.CASES, "fss"}, command
 
 
 def test_the_protocol_that_is_shown_is_the_librarys():

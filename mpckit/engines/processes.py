@@ -4,6 +4,7 @@ The engines belong to the one who runs the notebook: functions and arguments tra
 trust. What parties say to each other never takes this way.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -21,7 +22,7 @@ import psutil
 
 from . import watchdog
 from .failures import TeamError
-from .running import Ranks, warm_up
+from .running import GONE, Ranks, warm_up
 from .shelter import Shelter, Work
 
 START = 60.0  # seconds for all processes to come up
@@ -159,7 +160,8 @@ def _end(owner: int, folder: str, processes: list[subprocess.Popen]):
     watchdog.end(folder)
     for process in processes:  # the watchdog, too, which bears no mark
         process.kill()
-        process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GONE)
 
 
 def _read_json(file: Path):
