@@ -14,6 +14,7 @@ from .runtime.report import size
 from .runtime.session import Session
 from .tensor import SecretError, SecretTensor, answer, constant_shares, describe, on_dispatch, replace, secret
 
+AT_ONCE = 1 << 26  # words of weights that are shared in one round, where a session has a `weight_memory`
 # transformers writes these out in powers and tanh; they are one function of one variable, and one table here.
 COMPOSED = {name: partial(torch.nn.GELU, "tanh") for name in ("NewGELUActivation", "FastGELUActivation")}
 
@@ -40,13 +41,10 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
     floats = [t for t in plain if t.is_floating_point() and id(t) not in structure]
     folds = list(_folds(model))
     with session.meter.phase_of("setup"), session.scope("private"):
-        shared = session.share_all([t.detach() for t in floats] + [v for _, pair in folds for v in pair], owner)
-        # A product meets matrices and filters; a vector is added, or multiplied once in a while.
-        matrices = [i for i, t in enumerate(floats) if t.dim() >= 2 and isinstance(t, torch.nn.Parameter)]
-        with session.scope("fix"):
-            fixed = session.fix(*(shared[i] for i in matrices))
-        for i, now in zip(matrices, fixed):
-            shared[i] = now
+        shared = _shared(session, [t.detach() for t in floats] + [v for _, pair in folds for v in pair], owner, [
+            # A product meets matrices and filters; a vector is added, or multiplied once in a while.
+            i for i, t in enumerate(floats) if t.dim() >= 2 and isinstance(t, torch.nn.Parameter)
+        ])  # fmt: skip
         memo = _publish([t for t in plain if not t.is_floating_point() or id(t) in structure], owner, session)
     secrets = [SecretTensor(value, session) for value in shared]
     for t, out in zip(floats, secrets):
@@ -64,6 +62,27 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
     _name_layers(secret_model, session)
     secret_model.register_forward_hook(_finish)
     return secret_model
+
+
+def _shared(session: Session, values: list[torch.Tensor], owner: int, matrices: list[int]) -> list:
+    """All values shared, and those numbered in `matrices` put under masks: at once, or where the session keeps only
+    what is public of them group by group, so that the pieces of a few are there at a time.
+    """
+    out, groups = dict.fromkeys(range(len(values))), [list(range(len(values)))]
+    if session.weight_memory is not None:
+        others = [i for i in out if i not in set(matrices)]
+        groups, words = [others], AT_ONCE
+        for i in matrices:
+            if words + values[i].numel() > AT_ONCE:
+                words, groups = 0, [*groups, []]
+            groups[-1].append(i)
+            words += values[i].numel()
+    for group in filter(None, groups):
+        out |= zip(group, session.share_all([values[i] for i in group], owner))
+        masked = [i for i in matrices if i in set(group)]
+        with session.scope("fix"):
+            out |= zip(masked, session.keep(session.fix(*(out[i] for i in masked))))
+    return list(out.values())
 
 
 def _unique(tensors) -> list[torch.Tensor]:

@@ -30,6 +30,9 @@ class AShare:
         self.data, self.party, self.ring, self.fixed = data, party, ring, fixed
 
     shape = property(lambda self: self.data.shape)
+    layout = property(
+        lambda self: self.data
+    )  # a tensor of its shape and strides, for who needs no data
     bits = property(lambda self: self.ring.bits)
     frac = property(lambda self: self.ring.frac)
     first = property(lambda self: self.party == 0)
@@ -103,6 +106,7 @@ class BShare:
         self.bits = 1 if data.dtype == torch.bool else (bits or 64)
 
     shape = property(lambda self: self.data.shape)
+    layout = property(lambda self: self.data)
     first = property(lambda self: self.party == 0)
 
     def like(self, data) -> "BShare":

@@ -54,7 +54,7 @@ class Cell:
         """One of the tensors inside, for its layout."""
         if self.pending is not None:
             return self.pending.layout
-        return self._shared.shares[0].data if self.public is None else self.public
+        return self._shared.shares[0].layout if self.public is None else self.public
 
     def put_under_mask(self, shared: Shared):
         """The same value, which a persistent mask hides from now on: products do not open it again."""

@@ -43,6 +43,11 @@ class Correction(NamedTuple):
         return self.to_all or party == parties - 1
 
 
+def mask_piece(stream, party: int, number: int, shape) -> torch.Tensor:
+    """A party's piece of a persistent mask: `stream(party, label)` is one from its seed."""
+    return stream(party, f"mask/{number}").words(shape)
+
+
 class _Deal:
     """What `Correlation.deal` calls; `serial` names the streams, so that pieces are never expanded twice."""
 
@@ -63,7 +68,7 @@ class _Deal:
         return self._uniform("bits", shape, True)
 
     def fixed(self, number, shape):
-        pieces = [self._stream(p, f"mask/{number}").words(shape) for p in self.seeds]
+        pieces = [mask_piece(self._stream, p, number, shape) for p in self.seeds]
         return Dealt(self._total(pieces, False), pieces, False)
 
     def point(self, alpha, bits):

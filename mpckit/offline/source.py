@@ -9,12 +9,14 @@ from abc import ABC, abstractmethod
 import torch
 
 from ..once import OneTime, ReuseError
+from ..stream import Stream
 from .dealer import (
     Dealing,
     Expanding,
     Joined,
     MetaDealing,
     correction_bytes,
+    mask_piece,
     pieces_of,
     to_json,
 )
@@ -49,6 +51,11 @@ class Source(OneTime, ABC):
     @abstractmethod
     def _deal_part(self, serial: int, i: int, part) -> list[tuple]:
         """The same for one of its parts."""
+
+    def mask(self, party: int, number: int, shape) -> torch.Tensor:
+        """The piece of a persistent mask that a party here was given, expanded anew: it hides the same value."""
+        self.stay_home()
+        return mask_piece(lambda p, label: Stream(self.seeds[p], label, self.device), party, number, shape)
 
     def _pieces(self, handles, parties):
         self.keys += sum(h.pieces[0].size for h in handles if h.value is None)
@@ -107,6 +114,7 @@ class RemoteDealer(Source):
     def __init__(self, party: int, parties: int, seed: bytes, client, spool: Spool | None = None, device="cpu"):
         super().__init__(spool)
         self.party, self.parties, self.seed, self.client, self.device = party, parties, seed, client, device
+        self.seeds = {party: seed}
         client.request("seed", {"seed": seed.hex()})
 
     def _deal_part(self, serial, i, part):

@@ -50,13 +50,17 @@ class Fixed:
 
     def map(self, operator, *args) -> "Fixed | None":
         """The same rearrangement of all three; the dealer repeats it on its copy of the mask. None if it would not."""
+        view = self.moved(operator, args)
+        return None if view is None else Fixed(view, operator(self.mask, *args), operator(self.opened, *args))
+
+    def moved(self, operator, args: tuple) -> View | None:
+        """The view after one more rearrangement."""
         name = operator.name().removeprefix("aten::")
         name = name if "." in name else f"{name}.default"
         if name not in REARRANGEMENTS:
             return None
         step = name, tuple(tuple(a) if isinstance(a, (list, torch.Size)) else a for a in args)
-        view = View(self.view.number, self.view.shape, (*self.view.steps, step))
-        return Fixed(view, operator(self.mask, *args), operator(self.opened, *args))
+        return View(self.view.number, self.view.shape, (*self.view.steps, step))
 
 
 def fix(x: AShare, number: int) -> Protocol[AShare]:

@@ -48,8 +48,13 @@ def room(session, what):
     try:
         yield
     except torch.OutOfMemoryError as error:
-        said, keys = str(error).splitlines()[0], size(session.key_memory)
+        said, keys, weights = str(error).splitlines()[0], size(session.key_memory), session.weights
+        stay = (
+            "of a model's weights all pieces stay there, give it a weight_memory to keep what is public alone"
+            if weights is None
+            else f"{size(weights.held)} of weights stay there, its weight_memory of {size(weights.memory)} may be lower"
+        )
         raise MemoryError(
             f"no room on {session.device} for {what()} ({said}): waiting keys may take {keys} there, give the session "
-            "a lower key_memory; or share fewer rows at once, or take suite='bits', which is dealt a tenth"
+            f"a lower key_memory; {stay}; or share fewer rows at once, or take suite='bits', which is dealt a tenth"
         ) from error

@@ -29,6 +29,7 @@ from .rehearse import Rehearsal
 from .report import Report
 from .shared import Shared, gathered, pick
 from .transcript import Transcript
+from .weights import Weights
 from .wire import Expected, Outgoing, Word
 
 DEFAULT_RING = Ring()
@@ -63,6 +64,8 @@ class Session(OneTime):
     key_budget     bytes of keys that a party may be dealt, where suite="auto" is to choose
     key_memory     bytes of keys in memory, on a GPU in its own (default: half of what is free); those beyond wait in a
                    temporary file
+    weight_memory  bytes of a private model's weights that stay on a GPU, where two copies would not fit: only what is
+                   public of them is kept, and what goes beyond waits in host memory and comes layer by layer
     device         where shares, keys and all that is dealt lie and are computed with: "cpu", or "cuda" for a GPU
     insecure_seed  one seed for all parties, for tests and transcripts only
     record         keep a transcript: every message, every word, every answer
@@ -72,14 +75,16 @@ class Session(OneTime):
     def __init__(
         self, parties: int = 2, *, here=None, wire=None, dealer=None, ring: Ring = DEFAULT_RING, suite=None,
         link: Link = LAN, emulate_link: bool = False, exchange: float | None = None, truncation: str | None = None,
-        range_bits: int | None = None, key_budget: int = KEY_BUDGET, key_memory: int | None = None, device="cpu",
-        insecure_seed: int | None = None, record: bool = False, meta: bool = False,
+        range_bits: int | None = None, key_budget: int = KEY_BUDGET, key_memory: int | None = None,
+        weight_memory: int | None = None, device="cpu", insecure_seed: int | None = None, record: bool = False,
+        meta: bool = False,
     ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
         self.device = torch.device("meta") if meta else devices.usable(device)
         key_memory = key_memory if meta or key_memory is not None else devices.key_memory(self.device)
-        self.key_memory = key_memory
+        self.key_memory, self.weight_memory = key_memory, weight_memory
+        self.weights = None if meta or weight_memory is None else Weights(weight_memory, self.device)
         self.suite, self.why = suite_of(suite, parties, link, truncation, range_bits)
         self.truncation = truncation = self.suite.truncation
         if truncation == "local" and parties != 2:
@@ -142,7 +147,8 @@ class Session(OneTime):
             )
         # Contiguous everywhere: the owner's strides, which the others lack, would lead torch down other paths there.
         encoded = ring.encode(value if mine else value.to("meta")).contiguous()
-        encoded = encoded.to(self.device) if mine else encoded
+        with devices.room(self, lambda: f"an input of shape {tuple(value.shape)}"):
+            encoded = encoded.to(self.device) if mine else encoded
         label, self._inputs = f"input/{self._inputs}", self._inputs + 1
         known = owner in self._private and not self.meta
         stream = Stream(self._private[owner], label, self.device) if known else MetaStream() if self.meta else None
@@ -175,6 +181,10 @@ class Session(OneTime):
         numbered = zip(values, self.masks(len(values)))
         columns = [[arithmetic.fix(share, number) for share in x.shares] for x, number in numbered]
         return self._drive([together(*row) for row in zip(*columns)]) if columns else []
+
+    def keep(self, values: list[Shared]) -> list[Shared]:
+        """Values that `fix` gave, of which only what is public is kept from now on (`weight_memory`)."""
+        return values if self.weights is None else [self.weights.keep(v, self.dealer) for v in values]
 
     def masks(self, count: int) -> range:
         """Numbers for persistent masks that nobody has had."""

@@ -88,7 +88,8 @@ class Card(TorchDispatchMode):
         if mine and func is not torch.ops.aten.copy_.default:
             strangers = [t for t in tensors if not isinstance(t, OnCard) and (t.dim() or t.is_meta)]
             assert not strangers, f"{func}: tensors on card:0 and on {strangers[0].device}, {list(strangers[0].shape)}"
-        if mine and (func is torch.ops.aten._local_scalar_dense.default or torch.device("cpu") in to):
+        home = func is torch.ops.aten.copy_.default and not isinstance(written, OnCard)
+        if mine and (home or func is torch.ops.aten._local_scalar_dense.default or torch.device("cpu") in to):
             self.looks.append(str(func))
         mine = DEVICE.type == to[0].type if to else mine
         args, kwargs = tree_map_only(OnCard, lambda t: t.here, (args, kwargs))

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 import mpckit as mk
+from mpckit import nn
 from mpckit.correlations import masked
 from mpckit.runtime import device as devices
 
@@ -91,10 +92,12 @@ SESSIONS = {
     "exact": {"suite": "bits", "truncation": "exact"},
     "fss": {"suite": "fss"},
     "fss, keys on disk": {"suite": "fss", "key_memory": 0},
+    "fss, weights on the host": {"suite": "fss", "weight_memory": 300},
 }
 BITS_ONLY = ("pieces", "top", "bert", "llama")  # what else is in them differs between the suites as elsewhere
 RUNS = [(p, s) for p in PROGRAMS for s in ("bits", "fss") if s == "bits" or p not in BITS_ONLY]
-RUNS += [("compare", s) for s in SESSIONS if s not in ("bits", "fss")]
+RUNS += [("compare", s) for s in SESSIONS if s not in ("bits", "fss", "fss, weights on the host")]
+RUNS += [(p, "fss, weights on the host") for p in ("inference", "training", "attention")]
 
 
 def run(program, x, device, card=None, **options):
@@ -112,6 +115,7 @@ def main():
     from card import DEVICE, Card  # changes torch: only in a process of its own
     from host import build
 
+    nn.AT_ONCE = 100  # words of weights: several groups, and of the small net one stays on the card and one does not
     masked.CHUNK = 32  # elements: several chunks of keys, which a card evaluates together
     devices.usable = lambda name: DEVICE if name == "card" else torch.device(name)  # for this process it is there
     with tempfile.TemporaryDirectory() as folder:
@@ -128,6 +132,7 @@ def main():
         row = {
             "program": name, "session": kind, "device": str(found.device), "equal": same, "looks": looks,
             "transcript": list(here.transcript) == list(there.transcript), "messages": len(here.transcript),
+            "fetched": there.weights.fetched if there.weights else 0,
             "kernels": sorted(set(card.launched)), "bill": here.report().sent() == there.report().sent(),
         }  # fmt: skip
         print(json.dumps(row), flush=True)

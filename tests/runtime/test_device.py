@@ -47,8 +47,9 @@ def test_same_seeds_same_transcript_and_no_look_from_the_host(program, session):
     assert row["transcript"] and row["bill"] and row["messages"]
     fused = {"fss": {"products": "truncated", "inference": "select_truncated", "functions": "dpf_look_up"}}
     assert {"keystream", fused.get(session, {}).get(program, "keystream")} <= set(row["kernels"])
-    if session == "fss, keys on disk":
-        assert row["looks"], "keys were meant to go to a file"
+    if session in ("fss, keys on disk", "fss, weights on the host"):
+        assert row["looks"], "keys were meant to go to a file, or weights to the host"
+        assert (row["fetched"] > 0) == (session == "fss, weights on the host")
     else:
         assert row["looks"] == [], "the host waited for the card between two rounds"
 
@@ -111,6 +112,7 @@ def test_no_room_for_what_is_dealt_names_it_and_the_budget(monkeypatch):
     with pytest.raises(MemoryError, match=r"no room on cpu for Square\(shape=\(5,\)\) \(.*20\.00 GiB") as caught:
         session.prepare([Square((5,))])
     assert "keys may take 3.15 MB there, give the session a lower key_memory" in str(caught.value)
+    assert "all pieces stay there, give it a weight_memory" in str(caught.value)
     assert "allocator" not in str(caught.value)
 
 
@@ -122,6 +124,13 @@ def test_no_room_for_what_is_computed_names_the_place():
     session = mk.simulate()
     with session, session.scope("attention"), pytest.raises(MemoryError, match="what attention computes"):
         session.run(protocol)
+
+
+def test_no_room_beside_weights_names_their_budget(monkeypatch):
+    session = mk.simulate(weight_memory=5 << 20)
+    monkeypatch.setattr(session.dealer, "deal", full)
+    with pytest.raises(MemoryError, match="its weight_memory of 5.24 MB may be lower"):
+        session.prepare([Square((5,))])
 
 
 def test_half_of_the_free_memory_is_for_keys(monkeypatch):
