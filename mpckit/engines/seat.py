@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from ..runtime import pause
 from ..runtime.connect import answering
 from ..runtime.dealing import DealerClient, serve
 from ..runtime.doors import Listener, listen
@@ -111,12 +112,17 @@ def deal(directory: Directory, parties: int, timeout: float = 20.0):
     serve(_door(directory), directory.dealer_token, range(parties), answering(parties), timeout)
 
 
-def run_program(seat: Seat, program: Callable, args: tuple, draws: list, options: dict):
-    """A party's part of `Team.run`: offline phase, then the program → (its value, its report)."""
+def run_program(seat: Seat, program: Callable, args: tuple, draws: list, options: dict, near: bool):
+    """A party's part of `Team.run`: offline phase, then the program → (its value, its report).
+
+    `near`: all parties are on this machine, so that its seconds can tell those on another link.
+    """
     session = Session(seat.parties, here=(seat.party,), wire=seat.wire, dealer=seat.dealer, **options)
     start = time.perf_counter()
     session.prepare(draws, _throttled(lambda done, total: seat.events.send(phase="offline", done=done, total=total)))
     session.meter.listeners.append(seat.events.hear)
+    if near and not session.emulate_link:
+        session.meter.pause = pause.cost(seat.wire)
     with session:
         value = program(*args)
     seat.events.send(phase="end", seconds=time.perf_counter() - start, exchange=session.exchange)

@@ -207,7 +207,8 @@ class Team:
         if options.get("suite") == "auto":
             options["suite"] = planned.report.suite
         draws, rounds = list(planned.draws), planned.report.rounds("setup") + planned.report.rounds("online")
-        own = [(program, tuple(resolve(a, p) for a in args), draws, options) for p in range(self.parties)]
+        near = self._heard()
+        own = [(program, tuple(resolve(a, p) for a in args), draws, options, near) for p in range(self.parties)]
         bars, latest, told = Progress(progress), {}, deque()
 
         def heard(event):  # in the listener's thread, so it draws nothing

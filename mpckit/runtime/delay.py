@@ -2,7 +2,9 @@
 
 import time
 
-SPIN = 2e-3  # seconds before the end from which on the clock is watched: a sleep may take so much longer than asked
+# Seconds before the end from which on the clock is watched: a sleep takes a little longer than asked. No more than
+# that, as who waits for a real link leaves the core to others, and is woken late where they have it.
+SPIN = 150e-6
 
 
 def hold(until: float):

@@ -7,6 +7,7 @@ shared and masked), "offline" (dealing; no input needed), "online" (per inferenc
 """
 
 import json
+import math
 import statistics
 import time
 from collections import deque
@@ -35,7 +36,7 @@ class Link:
 LAN = Link("LAN", rtt=0.5e-3, bandwidth=10e9 / 8)
 WAN = Link("WAN", rtt=60e-3, bandwidth=305e6 / 8)
 MOBILE = Link("4G", rtt=50e-3, bandwidth=20e6 / 8)
-KEPT = 10_000  # exchanges, of whose seconds the median is reported
+KEPT = 10_000  # exchanges, whose mean is reported
 
 
 class Event(NamedTuple):
@@ -102,11 +103,17 @@ class Meter:
         self._drawn: tuple[int, dict[int, float]] | None = None  # Draws not told yet: how many, compute before them
         self.listeners: list[Callable[[Event], None]] = []
         self.exchanges: deque[float] = deque(maxlen=KEPT)  # seconds of each that the line had no part in, where known
+        self.pause = 0.0  # seconds that a round takes longer where one has waited for the line before it, where known
 
     @property
     def exchange(self) -> float:
-        """Seconds of software in an exchange, the median of this session's; 0 where none was clocked."""
-        return statistics.median(self.exchanges) if self.exchanges else 0.0
+        """Seconds of software in an exchange on a line where one waits; 0 where none was clocked.
+
+        The mean of this session's, of which the longest tenth does not count (waits for a party that began later), and
+        what a pause costs.
+        """
+        usual = sorted(self.exchanges)[: math.ceil(0.9 * len(self.exchanges))]
+        return statistics.fmean(usual) + self.pause if usual else 0.0
 
     @contextmanager
     def scope(self, name: str):

@@ -351,7 +351,7 @@ class Session(OneTime):
 
     @property
     def exchange(self) -> float:
-        """Seconds of software in a round: as told, or the median of those that were exchanged on this machine."""
+        """Seconds of software in a round: as told, or as measured on this machine."""
         return self.meter.exchange if self._exchange_told is None else self._exchange_told
 
     def report(self) -> Report:

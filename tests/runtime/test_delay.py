@@ -18,15 +18,20 @@ def test_a_round_takes_half_a_round_trip_and_its_bytes():
     def program(x):
         return mk.secret(x, owner=0).relu()
 
-    x, session = torch.ones(10_000), mk.simulate(link=SLOW, emulate_link=True)
+    x = torch.ones(10_000)
     with mk.simulate():
         program(x)  # loads the kernels
-    session.prepare(mk.plan(program, x).draws)
-    with session:
-        start = time.perf_counter()
-        program(x)
-        seconds = time.perf_counter() - start
-    report = session.report()
+    draws = mk.plan(program, x).draws
+
+    def run():
+        session = mk.simulate(link=SLOW, emulate_link=True)
+        session.prepare(draws)
+        with session:
+            start = time.perf_counter()
+            program(x)
+            return time.perf_counter() - start, session.report()
+
+    seconds, report = min((run() for _ in range(3)), key=lambda ran: ran[0])  # the machine may be shared
     assert report.rounds() == 5 and seconds >= 5 * 0.05 + report.sent() / 1e6
     assert report.total().waiting == pytest.approx(5 * 0.05 + report.sent() / 1e6, rel=0.15)
     assert report.seconds() == pytest.approx(seconds, rel=0.15), "the virtual clock"
