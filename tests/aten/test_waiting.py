@@ -110,6 +110,18 @@ def test_in_every_mode(suite, options):
     assert torch.allclose(got, F.max_pool2d(conv(X, W, B) + X, 2).relu(), atol=2e-3)
 
 
+@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("f", [lambda y: y, torch.relu, lambda y: F.max_pool2d(y[None], (1, 2)).relu()[0]],
+                         ids=["product", "relu", "maximum"])  # fmt: skip
+def test_exact_means_the_nearest_wherever_the_truncation_waits(suite, f):
+    """Halves go up: of all ulps times 1/2, and times 3/4."""
+    ulp = 2.0**-16
+    x = torch.arange(-12, 12).view(-1, 1) * ulp
+    got, _ = run(lambda x, w: f(x @ w), x, torch.tensor([[0.5, 0.75]]), suite=suite, truncation="exact")
+    nearest = torch.floor(x / ulp * torch.tensor([[0.5, 0.75]]) + 0.5)
+    assert torch.equal(got / ulp, f(nearest))
+
+
 def test_in_a_narrow_ring_and_among_three():
     small = X / 4
     for options in ({"ring": mk.Ring(32, 10)}, {"ring": mk.Ring(64, 24)}):
