@@ -13,8 +13,9 @@ and each returns a handle with `.value`.
 
 from .base import Correlation, Shape
 from .bits import BitTriple, DaBit, EdaBits, Node, WordBits
-from .masked import Compare, Cut, Equal, Lines, Ramp, Reduce, Select, SignedTable, Table, TruncPair, TruncRelu, Wrap
+from .masked import Compare, Equal, Ramp, Reduce, Select, TruncPair, TruncRelu, Wrap
 from .products import Bilinear, Mask, Square, SquareTriple, Triple, View
+from .tables import Cut, Lines, SignedTable, Table
 
 __all__ = [
     "Bilinear", "BitTriple", "Compare", "Correlation", "Cut", "DaBit", "EdaBits", "Equal", "Lines", "Mask", "Node",

@@ -1,4 +1,4 @@
-"""What stands beside a mask r, so that x + r, opened, tells shares of something about x: comparisons and tables.
+"""What stands beside a mask r, so that x + r, opened, tells shares of something about x: comparisons, other widths.
 
 Whether a public y lies below r, the heart of them all, is dealt in one of two forms:
     "digits"   xor shares of the one-hot code of each 4-bit digit of r; any number of parties, and a tree of `Node`s
@@ -69,8 +69,8 @@ class Compare(SignedMasking):
 
     def deal(self, d):
         r = d.mask(self.shape)
-        dealt = r, *_comparison(d, r.value, self.bits, self.form)
-        return (*dealt, *_chooser(d, r, self.shape)) if self.choose else dealt
+        dealt = r, *comparison(d, r.value, self.bits, self.form)
+        return (*dealt, *chooser(d, r, self.shape)) if self.choose else dealt
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Select(Correlation):
     def deal(self, d):
         r = d.mask(self.shape)
         if self.bits is None:
-            return (r, *_chooser(d, r, self.bit))
+            return (r, *chooser(d, r, self.bit))
         s = d.bits(self.bit)
         value = s.value.to(torch.int64)
         low = r.value & ones(self.bits)
@@ -168,7 +168,7 @@ class TruncRelu(SignedMasking):
         r = d.mask(self.shape)
         low = r.value & ones(self.bits)
         parts = lsr(low, self.by), (lsr(low, self.bits - 1) & 1) << (self.bits - self.by)
-        compared = _comparison(d, parts[0], self.compare, self.form)
+        compared = comparison(d, parts[0], self.compare, self.form)
         s = d.bits(self.shape)
         value = s.value.to(torch.int64)
         shares = *(d.share(v) for v in parts), d.share(value), *(d.share(value * v) for v in parts)
@@ -207,101 +207,6 @@ class Wrap(Masking):
         return r, d.share(r.value & ones(self.bits)), _below(d, r.value, self.bits, self.form)
 
 
-# ---- tables --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Table(Correlation):
-    """r with the one-hot code of r mod 2^entries: a look-up at x, from x + r opened."""
-
-    shape: Shape
-    entries: int
-
-    def deal(self, d):
-        r = d.mask(self.shape)
-        return r, _one_hot(d, r.value, self.entries)
-
-
-@dataclass(frozen=True)
-class SignedTable(Masking):
-    """r, keys of the point function at r, their sign u, and for each of `words` results a mask m and u·m.   [Pika]"""
-
-    shape: Shape
-    entries: int
-    words: int = 1
-    form: ClassVar[str] = "dpf"
-
-    def deal(self, d):
-        r = d.mask(self.shape)
-        keys, u, m = _signed(d, r.value, self.entries, self.words)
-        return r, keys, d.share(u), m, d.share(u[..., None] * m.value)
-
-
-@dataclass(frozen=True)
-class Cut:
-    """How x = i·2^by + rest is looked up: table entries 2^entries, and the bits of a line's value and slope there.
-
-    rest is what x + r leaves of r's low bits, so that nothing but a share of those is needed to have it.
-    """
-
-    by: int
-    entries: int
-    value_bits: int
-    slope_bits: int
-
-    def pieces(self, form) -> int:
-        """How many `deal` gives, beside r's low bits."""
-        if not self.value_bits + self.slope_bits:
-            return 0
-        return 3 + (self.slope_bits > 0) if form == "digits" else 5 + 3 * (self.slope_bits > 0)
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """In how many bits value and slope are opened under their keys' sign: two more than they have."""
-        return tuple(bits + 2 for bits in (self.value_bits, self.slope_bits) if bits)
-
-    def deal(self, d, r, form) -> list:
-        low, index = r & ones(self.by), lsr(r, self.by)
-        rest = [d.share(low)] if self.by else []
-        if not self.widths:
-            return rest
-        if form == "digits":
-            m = d.words(r.shape)
-            m_bits = (m.value[..., None] >> torch.arange(self.value_bits + self.slope_bits, device=r.device)) & 1
-            found = [_one_hot(d, index, self.entries), m, d.share(m_bits)]
-            return (
-                rest + found + ([d.share(m_bits[..., self.value_bits :] * low[..., None])] if self.slope_bits else [])
-            )
-        keys, u, m = _signed(d, index, self.entries, len(self.widths))
-        masks = torch.stack([m.value[..., i] & ones(k) for i, k in enumerate(self.widths)], -1)
-        turns = torch.stack([turn(masks[..., i], k) for i, k in enumerate(self.widths)], -1)
-        found = [keys, d.share(u), m, d.share(u[..., None] * masks), d.share(u[..., None] * turns)]
-        if not self.slope_bits:
-            return rest + found
-        by_low = [d.share(u * low * v) for v in (torch.ones_like(low), masks[..., -1], turns[..., -1])]
-        return rest + found + by_low
-
-
-@dataclass(frozen=True)
-class Lines(Masking):
-    """r with all that several look-ups at x need, and comparisons of `compare` bits (0: none), from one x + r.
-
-    With `choose`, as for `Compare`: a result may be x itself.
-    """
-
-    shape: Shape
-    cuts: tuple[Cut, ...]
-    compare: int = 0
-    form: str = "digits"
-    choose: bool = False
-
-    def deal(self, d):
-        r = d.mask(self.shape)
-        compared = _comparison(d, r.value, self.compare, self.form) if self.compare else ()
-        found = (handle for cut in self.cuts for handle in cut.deal(d, r.value, self.form))
-        return (r, *compared, *found, *(_chooser(d, r, self.shape) if self.choose else ()))
-
-
 # ---- what they have in common --------------------------------------------------------------------
 
 
@@ -310,12 +215,14 @@ def _below(d, r, bits, form):
     return d.point(r, bits) if form == "dpf" else _tables(d, r, bits)
 
 
-def _comparison(d, r, bits, form):
+def comparison(d, r, bits, form):
+    """What tells y < r for their low bits - 1 bits, and r's sign bit."""
     sign = d.xor_share((lsr(r, bits - 1) & 1).bool())
     return _below(d, r, bits - 1, form), sign
 
 
-def _chooser(d, r, bit_shape):
+def chooser(d, r, bit_shape):
+    """A bit s as xor share and as additive share, and r·s: what picks b·x for a secret bit b (`kernels.select`)."""
     s = d.bits(bit_shape)
     value = s.value.to(torch.int64)
     return s, d.share(value), d.share(r.value * value)
@@ -336,17 +243,3 @@ def _tables(d, r, bits):
     count = digits(bits)
     planes = kernels.to_planes((r & ones(bits)).reshape(-1), DIGIT * count)
     return d.xor_share(kernels.digit_tables(planes))
-
-
-def _one_hot(d, r, entries):
-    """Xor shares of the one-hot code of r mod 2^entries: [N, words], as `kernels.lookup` reads it."""
-    index = (r & ones(entries)).reshape(-1)
-    hot = torch.zeros((index.numel(), max(1, 1 << entries >> 6)), dtype=torch.int64, device=index.device)
-    hot.scatter_(1, (index >> 6)[:, None], (torch.ones_like(index) << (index & 63))[:, None])
-    return d.xor_share(hot)
-
-
-def _signed(d, r, entries, words):
-    """(keys of the point function at r mod 2^entries, the values of their sign u, masks [*shape, words])."""
-    keys = d.point(r, entries)
-    return keys, d.sign(keys, r), d.mask((*r.shape, words))

@@ -13,6 +13,8 @@ import torch
 from desk import ALL, FORMS, PAIRS, PARTIES, Desk, edges, every_pair, numbers
 
 from mpckit.protocols.arithmetic import mul
+from mpckit.protocols.bit_suite import BitSuite
+from mpckit.protocols.fss_suite import FssSuite
 from mpckit.protocols.widths import extend, truncate, truncate_reduce, wrap
 from mpckit.ring import Ring, ones
 from mpckit.runtime.session import Session
@@ -46,6 +48,18 @@ def test_the_example():
 
 
 # ---- every number under every mask ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suite", [BitSuite("exact"), FssSuite()], ids=["bits", "fss"])
+@pytest.mark.parametrize(("bits", "by"), [(None, 1), (None, 4), (6, 2), (6, 4), (5, 1), (4, 3), (4, 5), (3, 2)])
+def test_a_suite_s_exact_truncation_takes_the_nearest_of_every_number_under_every_mask(suite, bits, by):
+    """Halves go up, and what is added for that finds room beside a number of the width that is declared."""
+    x, r = PAIRS
+    inside = (x >= -(1 << (bits or 8) - 2)) & (x < 1 << (bits or 8) - 2)
+    inside &= x < 64 - (1 << by - 1 if bits is None else 0)  # there is no more room than the ring
+    x, r = x[inside], r[inside]
+    got = Desk(2, 8, frac=7).under(r, lambda s: suite.truncate(s, by, bits), x)
+    assert torch.equal(got, x + (1 << by - 1) >> by)
 
 
 @forms
