@@ -1,55 +1,33 @@
-"""The driver: a session hosts parties in this process and answers what their protocols say.
+"""The session: which parties are in this process, in which ring and suite, and what is secret among them.
 
-The simulator hosts all of them: one thread, ordinary tracebacks, no wire. On an engine it hosts one, and a wire
-joins it to the others. Both drive the same generators, so both have the same bill and the same transcript.
+How it answers what protocols say stands in `driver.py`.
 """
 
 import contextvars
-import functools
-import threading
 import time
 
 import torch
 
-from ..ask import Draw, Send, together
-from ..correlations import Mask
+from ..ask import Send, together
 from ..offline.source import LocalDealer, Planner, RemoteDealer
 from ..offline.spool import Spool
-from ..offline.store import Store
-from ..once import OneTime
 from ..protocols import arithmetic
 from ..protocols.suites import suite_of
 from ..ring import Ring
 from ..stream import MetaStream, Stream, derive, fresh_seed
 from . import device as devices
-from . import round as rounds
-from .delay import hold
-from .meter import LAN, Link, Meter, sayable
-from .rehearse import Rehearsal
+from .driver import Driver, alone
+from .meter import LAN, Link, sayable
 from .report import Report
-from .shared import Shared, gathered, pick
-from .transcript import Transcript
+from .shared import Shared
 from .weights import Weights
-from .wire import Expected, Outgoing, Word
 
 DEFAULT_RING = Ring()
 KEY_BUDGET = 1 << 30
 _current: contextvars.ContextVar["Session | None"] = contextvars.ContextVar("mpckit session", default=None)
 
 
-def _alone(method):
-    """In one thread at a time, and only where the session was made: two must not be given the same randomness."""
-
-    @functools.wraps(method)
-    def alone(self, *args, **kwargs):
-        self.stay_home()
-        with self._lock:
-            return method(self, *args, **kwargs)
-
-    return alone
-
-
-class Session(OneTime):
+class Session(Driver):
     """Hosts `here`, some of `parties` (default: all of them).
 
     wire           joins a hosted party to the others (engines)
@@ -81,43 +59,37 @@ class Session(OneTime):
     ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
-        self.device = torch.device("meta") if meta else devices.usable(device)
-        key_memory = key_memory if meta or key_memory is not None else devices.key_memory(self.device)
+        device = torch.device("meta") if meta else devices.usable(device)
+        key_memory = key_memory if meta or key_memory is not None else devices.key_memory(device)
         self.key_memory, self.weight_memory = key_memory, weight_memory
-        self.weights = None if meta or weight_memory is None else Weights(weight_memory, self.device)
+        self.weights = None if meta or weight_memory is None else Weights(weight_memory, device)
         self.suite, self.why = suite_of(suite, parties, link, truncation, range_bits)
         self.truncation = truncation = self.suite.truncation
         if truncation == "local" and parties != 2:
             raise ValueError(
                 f"local truncation is for two parties only; {parties} parties take 'stochastic' or 'exact'"
             )
-        self.parties, self.here = parties, tuple(range(parties) if here is None else here)
-        if wire is None and len(self.here) != parties:
-            raise ValueError(f"parties {self.here} of {parties} are here: the others need a wire")
+        here = tuple(range(parties) if here is None else here)
+        if wire is None and len(here) != parties:
+            raise ValueError(f"parties {here} of {parties} are here: the others need a wire")
         if wire is not None and dealer is None:
             raise ValueError("parties that are apart need a dealer: pieces that each deals itself do not fit together")
-        self.ring, self.link, self.wire, self.meta, self.insecure = ring, link, wire, meta, insecure_seed is not None
-        self.emulate_link, self._exchange_told = emulate_link and not meta, exchange
-        self.meter, self.store = Meter(self.here), Store()
-        self.transcript = Transcript() if record and not meta else None
+        self.ring, self.insecure = ring, insecure_seed is not None
         if insecure_seed is None:
-            roots = {p: fresh_seed() for p in self.here}
+            roots = {p: fresh_seed() for p in here}
         else:
             common = derive(b"insecure", str(insecure_seed))
-            roots = {p: derive(common, f"party/{p}") for p in self.here}
+            roots = {p: derive(common, f"party/{p}") for p in here}
         self._private = {p: derive(root, "private") for p, root in roots.items()}
         seeds = {p: derive(root, "dealing") for p, root in roots.items()}
         if meta:
-            self.dealer = Planner(seeds)
+            source = Planner(seeds)
         elif dealer is not None:
-            mine, spool = self.here[0], Spool(key_memory)
-            self.dealer = RemoteDealer(mine, parties, seeds[mine], dealer, spool, self.device)
+            source = RemoteDealer(here[0], parties, seeds[here[0]], dealer, Spool(key_memory), device)
         else:
-            self.dealer = LocalDealer(seeds, Spool(key_memory), self.device)
-        self.drawn, self._drawn_since, self._planned = [], [], False
-        self._rehearsal = Rehearsal()
-        self._entered, self._lock, self._last = None, threading.RLock(), time.perf_counter()
-        self._serial = self._inputs = self._masks = self._step = 0
+            source = LocalDealer(seeds, Spool(key_memory), device)
+        super().__init__(parties, here, wire, source, link, emulate_link, exchange, device, record, meta)
+        self._inputs = self._masks = 0
 
     # ---- secrets ---------------------------------------------------------------------------------
 
@@ -128,7 +100,7 @@ class Session(OneTime):
         """
         return self.share_all([value], owner, ring)[0]
 
-    @_alone
+    @alone
     def share_all(self, values, owner: int, ring: Ring | None = None) -> list[Shared]:
         """As `share`, for many tensors in one round."""
         columns = [self._input(v, owner, ring or self.ring) for v in values]
@@ -157,7 +129,7 @@ class Session(OneTime):
             arithmetic.input_share(p, owner, self.parties, encoded.shape, ring, *own.get(p, ())) for p in self.here
         ]  # fmt: skip
 
-    @_alone
+    @alone
     def open(self, x: Shared, to: int | None = None):
         """The ring elements (or bits) of a shared value; a meta tensor where they are not for a party hosted here."""
         with self.meter.scope("reveal"):
@@ -175,7 +147,7 @@ class Session(OneTime):
 
         return self._drive([send(p) for p in self.here]).to(value.dtype)
 
-    @_alone
+    @alone
     def fix(self, *values: Shared) -> list[Shared]:
         """Put immutable values under persistent masks, in one round; products with them open the other factor only."""
         numbered = zip(values, self.masks(len(values)))
@@ -186,173 +158,13 @@ class Session(OneTime):
         """Values that `fix` gave, of which only what is public is kept from now on (`weight_memory`)."""
         return values if self.weights is None else [self.weights.keep(v, self.dealer) for v in values]
 
+    @alone
     def masks(self, count: int) -> range:
         """Numbers for persistent masks that nobody has had."""
         self._masks += count
         return range(self._masks - count, self._masks)
 
-    # ---- running ---------------------------------------------------------------------------------
-
-    def run(self, protocol, *args):
-        """Run `protocol(*args)` for every hosted party.
-
-        `Shared` arguments, in lists too, become that party's shares.
-        """
-
-        def drive():
-            return self._drive([protocol(*(pick(a, i) for a in args)) for i in range(len(self.here))])
-
-        return self._rehearsal.run(self, protocol, args, drive) if self.meta else drive()
-
-    @_alone
-    def _drive(self, generators, gather=True):
-        replies = [None] * len(generators)
-        self.meter.entry().calls += 1
-        if self._entered is None:
-            self._last = time.perf_counter()
-        while True:
-            asks, done, compute = [], {}, {}
-            for party, generator, reply in zip(self.here, generators, replies):
-                start = time.perf_counter()
-                try:
-                    with devices.room(self, lambda: f"what {self.meter.path or 'the program'} computes"):
-                        asks.append(generator.send(reply))
-                except StopIteration as stop:
-                    done[party] = stop.value
-                devices.settle(self.device)
-                compute[party] = time.perf_counter() - start
-            if done:
-                if asks:
-                    said = (f"at step {self._step}: {rounds.describe(ask)}" for ask in asks)
-                    rounds.diverged({p: "at the end" if p in done else next(said) for p in self.here})
-                self._book("Return", compute, speaker=generators[0])
-                return gathered(list(done.values())) if gather else list(done.values())
-            replies = self.answer(generators, asks, compute)
-
-    def answer(self, generators, asks, compute) -> list:
-        """The answers to what the hosted parties' generators just said, after {party: seconds} of `compute`."""
-        if len(asks) > 1:
-            rounds.agree(asks, self.here, self._step)
-        if self.transcript is not None:
-            self.transcript.note(self._step, self.meter.path, generators, asks, self.here, self.parties)
-        if isinstance(asks[0], Draw):
-            before = self.meter.dealt_seconds
-            replies = self.draw(asks[0].correlation)
-            self._book("Draw", compute, waiting=self.meter.dealt_seconds - before, speaker=generators[0])
-        else:
-            replies = self._speak(asks, compute, generators[0])
-        if self.transcript is not None:
-            self.transcript.answered(replies, self.here)
-        return replies
-
-    def draw(self, correlation):
-        if isinstance(correlation, Mask):
-            self.store.bind(correlation.number)
-        if self.meta:
-            self.drawn.append(correlation)
-            self._rehearsal.note(correlation)
-        if self.wire is not None:  # parties that draw different things must notice before garbage comes out
-            self._drawn_since.append(correlation)
-        pieces = self.store.take(correlation)
-        if pieces is None:
-            if self._planned:
-                kind = type(correlation).__name__
-                self.meter.unplanned[kind] = self.meter.unplanned.get(kind, 0) + 1
-            pieces = self._deal(correlation)
-        return pieces
-
-    def _deal(self, correlation):
-        start, before, serial = time.perf_counter(), self.dealer.sent, self._serial
-        self._serial += 1  # first: a number is not given out again, whatever becomes of this draw
-        with devices.room(self, lambda: f"{correlation!r:.200}"):
-            pieces = self.dealer.deal(serial, correlation)
-        devices.settle(self.device)
-        self.meter.dealt_bytes += self.dealer.sent - before
-        self.meter.key_bytes = self.dealer.keys
-        self.meter.dealt_seconds += time.perf_counter() - start
-        return pieces
-
-    @_alone
-    def prepare(self, draws, progress=lambda done, total: None):
-        """The offline phase: have the listed correlations dealt, in order, and report `progress(done, total)`."""
-        self._planned = True
-        draws = list(draws)
-        for k, correlation in enumerate(draws):
-            self.store.put(correlation, self._deal(correlation))
-            progress(k + 1, len(draws))
-            if self.wire is not None:
-                self.wire.check()
-        self._last = time.perf_counter()
-
-    def _speak(self, asks, compute, speaker):
-        waiting = 0.0
-        if self.wire is None:
-            sent = {
-                party: {
-                    q: rounds.length(rounds.message_shape(ask, q)) + rounds.HEADER_BYTES
-                    for q in range(self.parties) if q != party
-                }
-                for party, ask in zip(self.here, asks)
-            }  # fmt: skip
-            if self.transcript is not None:
-                for party, ask in zip(self.here, asks):
-                    for q in range(self.parties):
-                        if q != party:
-                            self.transcript.add(party, q, rounds.payload(ask, q))
-            replies = rounds.joined(asks, self.here)
-            waiting = self._felt(sent)
-        else:
-            (me,), (ask,) = self.here, asks
-            received, sent, waiting = self._exchange(me, ask)
-            replies = [rounds.answers(ask, me, received, self.device)]
-        self._step += 1
-        if self.meta:
-            self._rehearsal.note((rounds.word(asks[0]), sent))
-        self._book(rounds.word(asks[0]), compute, sent, waiting, speaker)
-        return [r if isinstance(a, rounds.Round) else r[0] for a, r in zip(asks, replies)]
-
-    def _exchange(self, me, ask):
-        out, expect = {}, {}
-        for q in range(self.parties):
-            if q != me:
-                shape, coming = rounds.message_shape(ask, q), rounds.expected_shape(ask, me, q)
-                out[q] = Outgoing(rounds.digest((self._drawn_since, shape)), rounds.payload(ask, q))
-                expect[q] = Expected(rounds.digest((self._drawn_since, coming)), rounds.length(coming))
-                if self.transcript is not None:
-                    self.transcript.add(me, q, out[q].payload)
-        drawn = f" after drawing {', '.join(type(c).__name__ for c in self._drawn_since)}" if self._drawn_since else ""
-        where = f"{self.meter.path}: {rounds.describe(ask)}{drawn}"
-        start = time.perf_counter()
-        received = self.wire.exchange(self._step, Word[type(ask).__name__.upper()], where, out, expect)
-        seconds = time.perf_counter() - start
-        sent = {me: {q: len(o.payload) + rounds.HEADER_BYTES for q, o in out.items()}}
-        if self.wire.local:
-            self.meter.exchanges.append(seconds)
-        self._drawn_since = []
-        return received, sent, seconds + self._felt(sent)
-
-    def _felt(self, sent) -> float:
-        """Seconds waited for the link, if it is emulated: what has come here would only now set out on its way."""
-        if not self.emulate_link:
-            return 0.0
-        now = time.perf_counter()
-        hold(now + self.link.seconds(1, max(sum(to.values()) for to in sent.values())))
-        return time.perf_counter() - now
-
-    def _book(self, word, compute, sent=None, waiting: float = 0.0, speaker=None):
-        if self.wire is not None:
-            # All that this party did since its last word, what torch and Python did between two protocols included.
-            # A simulator does much of that once for all parties: there it is the protocols' own seconds.
-            now = time.perf_counter()
-            compute, self._last = {self.here[0]: now - self._last - waiting}, now
-        self.meter.book(word, compute, sent, waiting, speaker)
-
     # ---- the rest --------------------------------------------------------------------------------
-
-    @property
-    def exchange(self) -> float:
-        """Seconds of software in a round: as told, or as measured on this machine."""
-        return self.meter.exchange if self._exchange_told is None else self._exchange_told
 
     def report(self) -> Report:
         """What has been said so far, as a snapshot."""
