@@ -153,7 +153,7 @@ class Expanding(_Deal):
         return self._take(value, True)
 
     def sign(self, keys, alpha):
-        return torch.empty_like(alpha)
+        return torch.empty(alpha.shape, dtype=alpha.dtype, device="meta")
 
     def _point_keys(self, alpha, bits):
         return [dpf.expand(self.party, len(alpha), bits, self.stream, self._received)]
@@ -172,7 +172,7 @@ class Expanding(_Deal):
 
     @staticmethod
     def _total(pieces, is_xor):
-        return torch.empty_like(pieces[0], device="meta")
+        return torch.empty(pieces[0].shape, dtype=pieces[0].dtype, device="meta")
 
 
 def tensors_of(piece) -> list[torch.Tensor]:

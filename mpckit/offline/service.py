@@ -4,6 +4,7 @@ import functools
 
 import psutil
 
+from ..kernels.dry import Dry
 from ..once import OneTime, ReuseError
 from ..stream import SEED_BYTES
 from .dealer import Dealing, MetaDealing, from_json, pack_corrections, tensors_of
@@ -67,7 +68,8 @@ def _bytes(correlation, parties: int) -> int:
     text = f"{correlation!r:.200}"
     try:
         whole = next(iter(correlation.parts())) is correlation
-        handles = correlation.deal(MetaDealing(dict.fromkeys(range(parties)), "shapes")) if whole else ()
+        with Dry():
+            handles = correlation.deal(MetaDealing(dict.fromkeys(range(parties)), "shapes")) if whole else ()
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot be dealt: {text} ({f'{error} '.splitlines()[0].strip()})") from error
     if not whole:

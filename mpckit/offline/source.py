@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from ..kernels.dry import Dry
 from ..once import OneTime, ReuseError
 from ..stream import Stream
 from .dealer import (
@@ -132,7 +133,8 @@ class RemoteDealer(Source):
             return data
 
         name = stream_name(serial, i, part)
-        handles = part.deal(Expanding(self.party, self.parties, self.seed, name, read, self.device))
+        with Dry():
+            handles = part.deal(Expanding(self.party, self.parties, self.seed, name, read, self.device))
         if answer is not None and answer.numel():
             raise ValueError(f"the dealer's answer is too long for {part}: is it of another version?")
         return self._pieces(handles, [self.party])

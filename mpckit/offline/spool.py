@@ -1,4 +1,8 @@
-"""Where keys wait for their turn: in memory up to a bound, beyond it in a temporary file without a name."""
+"""Where what was dealt waits for its turn: in memory up to a bound, beyond it in a temporary file without a name.
+
+Keys of function secret sharing are most of it. What is dealt ahead for a program that draws ten thousand times, a text
+that is written say, are many small pieces: each tensor costs a kilobyte besides its words.
+"""
 
 import dataclasses
 import os
@@ -9,18 +13,23 @@ from functools import partial
 
 import torch
 
+from ..fss import Keys
 from ..once import OneTime
 
-MEMORY = 256 << 20  # bytes of keys that a process holds in memory by default
+MEMORY = 256 << 20  # bytes that a process holds in memory by default
+BESIDE = 32 << 20  # … a party of which the others, the dealer and a notebook are on the same machine: 2 GB on Binder
+OBJECT = 1 << 10  # bytes that a tensor takes besides its words
+ALIGNED = 16  # bytes: words of a piece that is read back begin where vector code likes it
 
 
 class Spool(OneTime):
-    """Holds keys until they are loaded or given up: a key that nobody can load any more takes no room."""
+    """Holds keys and pieces until they are loaded or given up: what nobody can load any more takes no room."""
 
     def __init__(self, memory: int = MEMORY):
         self.memory, self.held = memory, 0  # bytes
-        self.waiting = 0  # keys in the file
+        self.waiting = 0  # keys, and pieces of draws, in the file
         self._file, self._end = None, 0
+        self._layouts: dict = {}
 
     def hold(self, keys: list) -> list[Callable]:
         """For each of `keys` (one function's, party by party) what gives it back. OSError where the disk is full."""
@@ -34,6 +43,33 @@ class Spool(OneTime):
             self._loader(0, 1, partial(_build, type(key), _others(key), self._read, _places(key, places)))
             for key in keys
         ]
+
+    def keep(self, pieces: list[tuple]) -> Callable:
+        """What gives the pieces of a draw back, party by party: shares wait here, keys where `hold` has put them."""
+        shares = [piece for row in pieces for piece in row if not isinstance(piece, Keys)]
+        size = sum(share.data.nbytes + OBJECT for share in shares)
+        if self.held + size <= self.memory:
+            return self._loader(size, 0, lambda: pieces)
+        data = [_octets(share.data) for share in shares]
+        room = [-(-len(octets) // ALIGNED) * ALIGNED for octets in data]
+        record = torch.zeros(sum(room), dtype=torch.uint8)
+        for part, octets in zip(record.split(room), data):
+            part[: len(octets)] = octets
+        layout = tuple((type(s), s.party, s.data.dtype, s.data.shape, s.data.device) for s in shares)
+        layout = self._layouts.setdefault(layout, layout)  # many draws are alike
+        keys = [[piece if isinstance(piece, Keys) else None for piece in row] for row in pieces]
+        keys = keys if any(map(any, keys)) else [len(row) for row in pieces]
+        return self._loader(0, 1, partial(self._pieces, self._write(record, "pieces"), record.shape, layout, keys))
+
+    def _pieces(self, start, size, layout, keys):
+        record, at, shares = self._read(start, size, "cpu", torch.uint8), 0, []
+        for kind, party, dtype, shape, device in layout:
+            count = shape.numel() * dtype.itemsize
+            shares.append(kind(record[at : at + count].view(dtype).view(shape).to(device), party))
+            at += -(-count // ALIGNED) * ALIGNED
+        shares = iter(shares)
+        rows = ([None] * row if isinstance(row, int) else row for row in keys)
+        return [tuple(next(shares) if piece is None else piece for piece in row) for row in rows]
 
     def _loader(self, held, waiting, load):
         self.held += held
@@ -50,7 +86,7 @@ class Spool(OneTime):
             self._end = 0
             os.ftruncate(self._file.fileno(), 0)
 
-    def _write(self, tensor):
+    def _write(self, tensor, what="keys"):
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="mpckit keys ")
             weakref.finalize(self, self._file.close)
@@ -64,18 +100,18 @@ class Spool(OneTime):
             os.ftruncate(self._file.fileno(), start)
             raise OSError(
                 error.errno,
-                f"no room for {tensor.nbytes} more bytes of keys in {tempfile.gettempdir()} ({error.strerror}): make "
+                f"no room for {tensor.nbytes} more bytes of {what} in {tempfile.gettempdir()} ({error.strerror}): make "
                 "some, name another folder in TMPDIR, raise key_memory, or take suite='bits', which is dealt a tenth",
             ) from None
         return start
 
-    def _read(self, start, shape, device):
-        tensor = torch.empty(shape, dtype=torch.int64)
+    def _read(self, start, shape, device, dtype=torch.int64):
+        tensor = torch.empty(shape, dtype=dtype)
         data = _bytes(tensor)
         while data:
             done = os.preadv(self._file.fileno(), [data], start)
             if not done:
-                raise OSError(f"the file of waiting keys in {tempfile.gettempdir()} is shorter than what was written")
+                raise OSError(f"the file of what waits in {tempfile.gettempdir()} is shorter than what was written")
             data, start = data[done:], start + done
         return tensor.to(device)
 
@@ -83,6 +119,11 @@ class Spool(OneTime):
 def _bytes(tensor) -> memoryview:
     """The tensor's memory; without elements it has none that could be cast."""
     return memoryview(tensor.numpy()).cast("B") if tensor.numel() else memoryview(b"")
+
+
+def _octets(tensor) -> torch.Tensor:
+    """The tensor's memory, uint8."""
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
 
 
 def _fields(key) -> dict:

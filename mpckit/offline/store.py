@@ -11,21 +11,24 @@ from ..once import OneTime, ReuseError
 class Store(OneTime):
     """Pieces by correlation, and the numbers of the masks in use; `len(store)` counts pieces that are left.
 
-    Pieces are struck off before they are given out, so that whatever goes wrong with them they do not come back.
+    Pieces are struck off before they are given out, so that whatever goes wrong with them they do not come back. They
+    wait in the `spool`, if there is one.
     """
 
-    def __init__(self):
+    def __init__(self, spool=None):
+        self._spool = spool
         self._ready: dict = {}
         self._numbers: set[int] = set()  # persistent masks that have met their value
 
     def put(self, correlation, pieces) -> None:
-        self._ready.setdefault(correlation, deque()).append(pieces)
+        waiting = self._spool.keep(pieces) if self._spool is not None else lambda: pieces
+        self._ready.setdefault(correlation, deque()).append(waiting)
 
     def take(self, correlation):
         """The oldest unused pieces, or None where none were dealt ahead. Raises ReuseError in a forked process."""
         self.stay_home()
         queue = self._ready.get(correlation)
-        return queue.popleft() if queue else None
+        return queue.popleft()() if queue else None
 
     def bind(self, number: int) -> None:
         """A persistent mask meets its value: once only. Raises ReuseError at a second one, and in a forked process."""

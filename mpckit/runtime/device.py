@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 
-from ..offline.spool import MEMORY
+from ..offline.spool import BESIDE, MEMORY
 from .units import size
 
 
@@ -29,9 +29,14 @@ def usable(name: str | torch.device) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
 
 
-def key_memory(device: torch.device) -> int:
-    """How many bytes of keys may wait in the device's memory, unless a session says otherwise."""
-    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else MEMORY
+def key_memory(device: torch.device, alone: bool = True) -> int:
+    """How many bytes of keys and pieces may wait in the device's memory, unless a session says otherwise.
+
+    alone   all parties are in this process, and none has its own beside it
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    return MEMORY if alone else BESIDE
 
 
 def settle(device: torch.device) -> None:

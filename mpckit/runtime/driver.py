@@ -4,12 +4,14 @@ The simulator hosts all of them: one thread, ordinary tracebacks, no wire. On an
 joins it to the others. Both drive the same generators, so both have the same bill and the same transcript.
 """
 
+import contextlib
 import functools
 import threading
 import time
 
 from ..ask import Draw
 from ..correlations import Mask
+from ..kernels.dry import Dry
 from ..offline.store import Store
 from ..once import OneTime
 from . import device as devices
@@ -28,7 +30,7 @@ def alone(method):
     @functools.wraps(method)
     def locked(self, *args, **kwargs):
         self.stay_home()
-        with self._lock:
+        with self._lock, self.dry:
             return method(self, *args, **kwargs)
 
     return locked
@@ -44,7 +46,8 @@ class Driver(OneTime):
         self.parties, self.here, self.wire, self.dealer, self.meta = parties, here, wire, dealer, meta
         self.link, self.device = link, device
         self.emulate_link, self._exchange_told = emulate_link and not meta, exchange
-        self.meter, self.store = Meter(here), Store()
+        self.meter, self.store = Meter(here), Store(dealer.spool)
+        self.dry = Dry() if meta else contextlib.nullcontext()
         self.transcript = Transcript() if record and not meta else None
         self.drawn, self._drawn_since, self._planned = [], [], False
         self._rehearsal = Rehearsal()

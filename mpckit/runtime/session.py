@@ -40,8 +40,8 @@ class Session(Driver):
     truncation     "stochastic", "exact" or (two parties) "local"; default: what the suite takes
     range_bits     a promise about what is compared, see `Suite`
     key_budget     bytes of keys that a party may be dealt, where suite="auto" is to choose
-    key_memory     bytes of keys in memory, on a GPU in its own (default: half of what is free); those beyond wait in a
-                   temporary file
+    key_memory     bytes of keys, and of all else that is dealt ahead, in memory, on a GPU in its own (default: half of
+                   what is free); what is beyond waits in a temporary file
     weight_memory  bytes of a private model's weights that stay on a GPU, where two copies would not fit: only what is
                    public of them is kept, and what goes beyond waits in host memory and comes layer by layer
     device         where shares, keys and all that is dealt lie and are computed with: "cpu", or "cuda" for a GPU
@@ -60,7 +60,7 @@ class Session(Driver):
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
         device = torch.device("meta") if meta else devices.usable(device)
-        key_memory = key_memory if meta or key_memory is not None else devices.key_memory(device)
+        key_memory = key_memory if meta or key_memory is not None else devices.key_memory(device, wire is None)
         self.key_memory, self.weight_memory = key_memory, weight_memory
         self.weights = None if meta or weight_memory is None else Weights(weight_memory, device)
         self.suite, self.why = suite_of(suite, parties, link, truncation, range_bits)

@@ -1,20 +1,16 @@
 """Whatever ends a run, every party says why within seconds, nobody is left behind, and the next run works."""
 
-import contextlib
 import os
-import queue
-import re
 import resource
 import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 import torch
-from jupyter_client import KernelManager
+from notebook_kernel import Notebook
 from strikes import interrupted
 
 import mpckit as mk
@@ -291,47 +287,6 @@ def test_threads_come_from_the_cores(monkeypatch):
 # In a notebook's kernel
 
 
-class Notebook:
-    """A kernel and its cells."""
-
-    def __init__(self):
-        self.manager = KernelManager()
-        self.manager.start_kernel()
-        self.client = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(60)
-        self.process = psutil.Process(self.manager.provisioner.pid)
-
-    def begin(self, cell: str) -> str:
-        return self.client.execute(cell)
-
-    def end(self, cell: str, timeout: float = 120.0) -> dict:
-        """The reply to a cell; its text is printed."""
-        while True:
-            reply = self.client.get_shell_msg(timeout=timeout)
-            if reply["parent_header"]["msg_id"] == cell:
-                return reply["content"]
-
-    def run(self, cell: str) -> dict:
-        """The values of the user's expressions `answer`."""
-        reply = self.end(self.client.execute(cell, user_expressions={"answer": "answer"}))
-        assert reply["status"] == "ok", reply
-        return reply["user_expressions"]["answer"]["data"]["text/plain"]
-
-    def memory(self) -> float:
-        """Bytes of kernel, engines and all, what they share divided among them (PSS)."""
-        total = 0
-        for process in [self.process, *self.process.children(recursive=True)]:
-            with contextlib.suppress(OSError, psutil.Error):  # it has just ended
-                text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-                total += int(re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[1]) << 10
-        return total
-
-    def close(self):
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-
-
 @pytest.fixture(scope="module")
 def notebook():
     notebook = Notebook()
@@ -366,12 +321,8 @@ def test_a_notebook_s_kernel(notebook, tmp_path):
     folder = notebook.run(SETUP.format(flag=str(flag))).strip("'")
     if os.path.exists("/proc/self/smaps_rollup"):
         for suite in ("bits", "fss"):
-            cell = notebook.begin(f"for _ in range(3): team.run(infer, image, model, suite={suite!r})")
-            most, reply = 0.0, None
-            while reply is None:
-                most = max(most, notebook.memory())
-                with contextlib.suppress(queue.Empty):
-                    reply = notebook.end(cell, 0.05)
+            cell = f"for _ in range(3): team.run(infer, image, model, suite={suite!r})"
+            most, reply = notebook.most_memory(cell)
             print(f"{suite}: LeNet, 8 pictures: {most / 1e6:.0f} MB with two parties, the dealer and the kernel")
             assert reply["status"] == "ok" and 0.3e9 < most < 1.6e9
 

@@ -13,9 +13,10 @@ import sys
 import pytest
 import torch
 
-from mpckit.correlations import Compare
-from mpckit.fss import dcf, dpf
+from mpckit.correlations import Bilinear, Compare, Cut, DaBit, Lines, Mask, Triple
+from mpckit.fss import Keys, dcf, dpf
 from mpckit.offline import spool as spools
+from mpckit.offline.source import LocalDealer
 from mpckit.offline.spool import Spool
 from mpckit.protocols import gates
 from mpckit.runtime.session import Session
@@ -64,6 +65,62 @@ def test_what_is_loaded_or_given_up_makes_room():
         del waiting, loads, load
         gc.collect()
         assert (spool.held, spool.waiting, size(spool)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 30])
+@pytest.mark.parametrize(
+    "correlation",
+    [
+        Compare((70,), 64, True, "dpf"), Compare((3, 7), 40, True), Lines((5,), (Cut(4, 5, 20, 9),)), Mask(3, (2, 2)),
+        Triple(Bilinear("matmul"), (3, 4), (4, 2)), DaBit((0,)),
+    ],
+)  # fmt: skip
+def test_all_pieces_of_a_draw_come_back(correlation, memory):
+    """Words, bits and keys of both parties; keys are not read back before they are used."""
+    seeds, spool = {0: bytes([1]) * 32, 1: bytes([2]) * 32}, Spool(memory)
+    want = LocalDealer(seeds).deal(0, correlation)
+    load = spool.keep(LocalDealer(seeds, Spool(memory)).deal(0, correlation))
+    assert (spool.held > 0, spool.waiting) == ((True, 0) if memory else (False, 1))
+    for row, expected in zip(load(), want, strict=True):
+        for piece, other in zip(row, expected, strict=True):
+            assert type(piece) is type(other) and piece.party == other.party
+            if isinstance(piece, Keys):
+                points = torch.zeros((1, len(piece)), dtype=torch.int64)
+                assert torch.equal(piece.less_than(points), other.less_than(points))
+            else:
+                assert piece.data.dtype == other.data.dtype and torch.equal(piece.data, other.data)
+    del load
+    assert (spool.held, spool.waiting) == (0, 0)
+
+
+def test_ten_thousand_small_draws_take_little_memory():
+    """A tensor of one word takes a kilobyte: what waits in the file leaves a place and a shape."""
+
+    def taken(memory):
+        out = subprocess.run(
+            [sys.executable, "-c", SMALL_DRAWS, str(memory)], capture_output=True, text=True, timeout=120
+        )  # fmt: skip
+        assert out.returncode == 0, out.stderr
+        return int(out.stdout)
+
+    in_memory, on_disk = taken(1 << 30), taken(0)
+    assert on_disk < 20 and on_disk < in_memory / 3, "MB"
+
+
+SMALL_DRAWS = """
+import sys, mpckit as mk
+from mpckit.correlations import Compare
+
+def anonymous():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) >> 10
+
+draw = Compare((1,), 64, True)
+mk.simulate().prepare([draw] * 100)
+session = mk.simulate(key_memory=int(sys.argv[1]))
+before = anonymous()
+session.prepare([draw] * 10_000)
+print(anonymous() - before)
+"""
 
 
 def test_a_file_that_is_cut_is_noticed():
