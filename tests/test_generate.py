@@ -1,10 +1,13 @@
 """Text from secret weights: token by token what the model writes in plaintext, at a price that stays flat."""
 
+import sys
+
 import pytest
 import torch
 
 import mpckit as mk
-from mpckit.generate import Cache
+from mpckit.generate import Cache, _Chooser
+from mpckit.runtime.round import HEADER_BYTES
 from mpckit.zoo.language import GPT
 
 SUITES = pytest.mark.parametrize("suite", ["bits", "fss"])
@@ -67,6 +70,36 @@ def test_one_of_the_top_k_is_drawn_with_the_clients_noise(suite):
     with mk.simulate(suite=suite):
         got = written(mk.private(model, owner=1), PROMPTS, 4, top_k=3, temperature=1.5, seed=5)
     assert torch.equal(got, want)
+
+
+@SUITES
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_only_the_chosen_token_is_revealed_and_only_to_the_client(suite, top_k):
+    """In the rounds that reveal, the client sends empty messages, the others a word for each row."""
+    with mk.simulate(parties=2, suite=suite) as session:
+        model, opened, drive = mk.private(small(layers=1), owner=1), [], session.open
+        session.open = lambda x, to=None: opened.append((tuple(x.shape), to)) or drive(x, to)
+        list(mk.generate(model, PROMPTS, 3, client=1, top_k=top_k))
+    assert opened == [((2,), 1)] * 3
+    (line,) = [line for line in session.report().lines if line.path == "reveal"]
+    assert line.rounds == 3 and line.by_party == {0: 3 * (HEADER_BYTES + 2 * 8), 1: 3 * HEADER_BYTES}
+
+
+@SUITES
+def test_what_a_client_draws_stays_with_it(suite, monkeypatch):
+    """Its noise is a secret of its own; without a seed it is another one each time."""
+    drawn, said = [], []
+    module = sys.modules[_Chooser.__module__]
+    monkeypatch.setattr(module, "secret", lambda value, owner: said.append(owner) or mk.secret(value, owner))
+    draw = _Chooser._gumbel
+    monkeypatch.setattr(_Chooser, "_gumbel", lambda self, shape: drawn.append(draw(self, shape)) or drawn[-1])
+    model = small(layers=1)
+    with mk.simulate(suite=suite):
+        secret_model = mk.private(model, owner=0)
+        for _ in range(2):
+            list(mk.generate(secret_model, PROMPTS[:1], 2, client=1, top_k=3))
+    assert len({float(v) for noise in drawn for v in noise.flatten()}) == 4 * 3
+    assert said == [1] * 8, "rows and noise, of the client"
 
 
 def test_the_noise_draws_from_the_softmax():
@@ -161,8 +194,11 @@ def test_rows_end_at_their_stop_and_all_parties_with_the_last(suite):
     want = written(model, PROMPTS, 8, stop=stop)
     assert want.shape[1] == 4 and int((want == -1).sum()) == 1
     assert torch.equal(want[want != -1], free[:, :4][want != -1])
-    with mk.simulate(suite=suite):
-        assert torch.equal(written(mk.private(model, owner=1), PROMPTS, 8, stop=stop), want)
+    with mk.simulate(suite=suite) as session:
+        assert torch.equal(written(mk.private(model, owner=0), PROMPTS, 8, stop=stop, client=1), want)
+    (line,) = [line for line in session.report().lines if line.path == "go on"]
+    bit = {0: 4 * HEADER_BYTES, 1: 4 * (HEADER_BYTES + 8)}
+    assert line.rounds == 4 and line.by_party == bit, "the client alone says whether to go on"
 
 
 # ---- mistakes --------------------------------------------------------------------------------------------------------

@@ -80,6 +80,8 @@ def late(x, w):
         case("mean, then ReLU", lambda x, w, b: F.avg_pool2d(conv(x, w, b) + x, 2).relu(), X, W, B),
         case("mean of means", lambda x, w: F.adaptive_avg_pool2d(F.avg_pool2d(conv(x, w), (1, 2)), (9, 2)), X, W),
         case("mean of nine", lambda x, w: F.avg_pool2d(conv(x, w), 3, 2, 1, count_include_pad=False).relu(), X, W),
+        case("mean of three", lambda x, w, b: F.avg_pool2d(conv(x, w, b), (3, 1)).relu(), X, W, B),
+        case("a mean and a product", lambda x, w: (F.avg_pool2d(x @ w, (1, 2)) + x @ w[:, :4]).relu(), X, LINEAR),
         case("mean of a ReLU", lambda x, w: F.avg_pool2d(conv(x, w).relu(), 2), X, W),
         case("ReLU for two", both_of, X, W),
         case("asked late", late, X, W),

@@ -25,7 +25,14 @@ def program(f, public, *inputs):
     last = mk.Session.current().parties - 1
     f = mk.private(f, owner=last) if isinstance(f, torch.nn.Module) else f
     inputs = [x if i in public else mk.secret(x, owner=i % (last + 1)) for i, x in enumerate(inputs)]
-    return [x.reveal() if isinstance(x, mk.SecretTensor) else x for x in listed(f(*inputs))]
+    return [told(x) if isinstance(x, mk.SecretTensor) else x for x in listed(f(*inputs))]
+
+
+def told(x: mk.SecretTensor) -> torch.Tensor:
+    """The value, which has the shape and the kind that torch was told."""
+    value = x.reveal()
+    assert (value.shape, value.dtype) == (x.shape, x.dtype)
+    return value
 
 
 def listed(result) -> list:

@@ -420,6 +420,21 @@ def test_large_tensors_are_dealt_in_parts_and_come_out_the_same_everywhere():
     assert planned.sent == here.sent and planned.keys == here.keys
 
 
+@pytest.mark.parametrize("correlation", [Compare((3 * CHUNK,), 40, True, "dpf"), Ramp((3 * CHUNK,), 40, 64)], ids=str)
+def test_parts_of_one_correlation_have_randomness_of_their_own(correlation):
+    """Parts are alike, and lie under one number: a stream that had no name of its own would mask them all alike."""
+    for pieces in LocalDealer(seeds(2)).deal(0, correlation):
+        for piece in pieces:
+            if isinstance(piece, Keys):
+                roots = torch.cat([load().root for _, load in piece._spend()])
+                assert roots.unique(dim=0).shape[0] == 3 * CHUNK
+            elif piece.data.dtype == torch.int64:
+                assert piece.data.unique().numel() == 3 * CHUNK
+            else:
+                first, *others = piece.data.view(3, -1)
+                assert not any(torch.equal(first, other) for other in others)
+
+
 def test_a_dealer_answers_only_what_a_party_may_ask():
     service = DealerService(2)
     for party in (0, 1):

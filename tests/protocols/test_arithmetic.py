@@ -12,7 +12,7 @@ from desk import ALL, PAIRS, PARTIES, Desk, edges, numbers
 
 from mpckit.once import ReuseError
 from mpckit.protocols import arithmetic
-from mpckit.protocols.arithmetic import conv, fix, matmul, mul, square
+from mpckit.protocols.arithmetic import conv, fix, matmul, mul, square, square_and_product
 from mpckit.ring import Ring
 from mpckit.runtime.session import Session
 
@@ -88,6 +88,22 @@ def test_a_public_factor_needs_no_message_and_a_secret_by_itself_one_opening(n):
     assert all(torch.equal((s * 3).data, s.data * 3) for s in shared.shares)
     desk.run(square, shared)
     assert desk.meter.total().rounds == rounds + 1
+
+
+@pytest.mark.parametrize("n", PARTIES)
+@pytest.mark.parametrize("bits", [8, 40, 64])
+@pytest.mark.parametrize(("a", "b"), [((5,), (5,)), ((3, 5), (5,)), ((3, 1), (4,)), ((), ()), ((0, 2), (2,))], ids=str)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_square_and_a_product_come_from_one_opening(n, bits, a, b, fixed):
+    torch.manual_seed(n)
+    desk = Desk(n, bits)
+    x, y = (torch.randint(-(2**63), 2**63 - 1, shape) >> (64 - bits) for shape in (a, b))
+    factor = desk.fix(desk.secret(y))[0] if fixed else desk.secret(y)
+    given, rounds = desk.secret(x), desk.meter.total().rounds
+    got = desk.run(square_and_product, given, factor)
+    assert desk.meter.total().rounds == rounds + 1
+    assert torch.equal(desk.open(got[0]), desk.ring.reduce(x * x))
+    assert torch.equal(desk.open(got[1]), desk.ring.reduce(x * y))
 
 
 # ---- matrices and convolutions -------------------------------------------------------------------

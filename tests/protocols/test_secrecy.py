@@ -111,11 +111,28 @@ def rows(v):
     return v.map(torch.reshape, (N // 8, 8))
 
 
+def in_pieces(x, room, count):
+    """The same value in every piece, so that two places under one mask would show."""
+    for part in x.data.split(len(x.data) // count):
+        yield from arithmetic.fill(x.like(part), room)
+
+
 PROGRAMS = {
     "mul": two(arithmetic.mul),
     "mul_fixed": lambda desk, x: (arithmetic.mul, desk.secret(x), desk.fix(desk.secret(x))[0]),
     "fix": lambda desk, x: (arithmetic.fix, desk.secret(x), 0),
     "square": one(arithmetic.square),
+    "square_and_product": two(arithmetic.square_and_product),
+    "square_and_product, fixed": lambda desk, x: (
+        arithmetic.square_and_product,
+        desk.secret(x),
+        desk.fix(desk.secret(x))[0],
+    ),
+    "fill": lambda desk, x: (
+        lambda s, room: in_pieces(s, room, 8),
+        desk.secret(x),
+        desk.run(arithmetic.room, desk.masks(1)[0], (N,), 0),
+    ),
     "matmul": lambda desk, x: (arithmetic.matmul, squares(desk.secret(x)), squares(desk.secret(x, owner=1))),
     "conv": lambda desk, x: (
         lambda s, w: arithmetic.conv(s, w, (1, 1), (0, 0), (1, 1), 1),

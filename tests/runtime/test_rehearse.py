@@ -78,3 +78,17 @@ def test_what_may_differ_is_asked_again():
         assert len(numbers) == 2
 
     assert conversations(program) == 1 + 1 + 9 + 1 + 2 + 2
+
+
+def test_operands_that_only_look_alike_are_asked_again():
+    """Of one shape: as it is, turned in memory, in another unit, and under a mask; each of them twice."""
+
+    def program(session):
+        x = session.share(torch.ones(4, 4, device="meta"), 0)
+        masked = session.fix(x)[0]
+        alike = (x, x.map(torch.t), session.share(torch.ones(4, 4, dtype=torch.int64), 0, session.ring.at(0)), masked)
+        for y in alike:
+            first, second = (session.run(arithmetic.mul, y, y) for _ in range(2))
+            assert first is second and first.shares[0].ring.frac == 2 * y.shares[0].ring.frac
+
+    assert conversations(program) == 3 + 4, "two inputs, a mask, and one product of each"
