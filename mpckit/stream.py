@@ -51,6 +51,41 @@ class Stream:
         return kernels.unpack(words.view(torch.uint8), 1, count).view(shape)
 
 
+class Streams:
+    """Several streams of which as much is read, side by side as one: what the first gives, then the second, …
+
+    What is read is [N, …] with N a multiple of how many they are. ValueError for streams that are not equally far.
+    """
+
+    def __init__(self, streams: list[Stream]):
+        if len({s.block for s in streams}) != 1:
+            raise ValueError("streams side by side have given out equally much before")
+        self.key, self.block = torch.stack([s.key for s in streams]), streams[0].block
+        self.label = f"{streams[0].label} … {streams[-1].label}"
+
+    def words(self, shape) -> torch.Tensor:
+        """Uniform int64 words."""
+        return self._words(self._each(shape)).reshape(shape)
+
+    def bits(self, shape) -> torch.Tensor:
+        """Uniform bits (bool)."""
+        each = self._each(shape)
+        words = self._words(-(-each // 64)).contiguous()
+        bits = kernels.unpack(words.view(-1).view(torch.uint8), 1, 64 * words.numel())
+        return bits.view(len(self.key), -1)[:, :each].reshape(shape)
+
+    def _each(self, shape) -> int:
+        if shape[0] % len(self.key):
+            raise ValueError(f"{len(self.key)} streams side by side cannot give [{shape[0]}, …]")
+        return torch.Size(shape).numel() // len(self.key)
+
+    def _words(self, count: int) -> torch.Tensor:
+        blocks = -(-count // 2)
+        words = kernels.keystream(self.key, self.block, blocks)
+        self.block += blocks
+        return words[:, :count]
+
+
 class MetaStream:
     """What a planner draws from: shapes without values."""
 

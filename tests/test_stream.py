@@ -1,14 +1,15 @@
 """Named randomness: the same words for the same seed and name, and no word twice.
 
-    Stream(seed, "draw/17").words((2, 3))     # the same on every machine
-    Stream(seed, "draw/18").words((2, 3))     # unrelated
+Stream(seed, "draw/17").words((2, 3))     # the same on every machine
+Stream(seed, "draw/18").words((2, 3))     # unrelated
 """
 
 import itertools
 
+import pytest
 import torch
 
-from mpckit.stream import SEED_BYTES, MetaStream, Stream, derive, fresh_seed
+from mpckit.stream import SEED_BYTES, MetaStream, Stream, Streams, derive, fresh_seed
 
 SEED = bytes(range(32))
 
@@ -64,3 +65,16 @@ def test_shapes():
 
 def test_fresh_seeds_differ():
     assert len({fresh_seed() for _ in range(100)}) == 100
+
+
+def test_streams_side_by_side_give_what_each_gives():
+    some, again = ([Stream(seed, "part") for seed in (b"a" * 32, b"b" * 32, b"c" * 32)] for _ in range(2))
+    whole = Streams(some)
+    for draw, shape in (("words", (5,)), ("bits", (5, 8)), ("bits", (64,)), ("words", (2, 2)), ("bits", (7,))):
+        expected = torch.cat([getattr(s, draw)(shape) for s in again])
+        assert torch.equal(getattr(whole, draw)((3 * shape[0], *shape[1:])), expected)
+    with pytest.raises(ValueError, match="3 streams side by side cannot give"):
+        whole.words((4,))
+    again[0].words((1,))
+    with pytest.raises(ValueError, match="equally much"):
+        Streams(again)

@@ -16,3 +16,9 @@ class Correlation(ABC):
     def parts(self) -> "Iterator[Correlation]":
         """What is dealt one after the other, so that memory stays bounded: itself, where no long keys come along."""
         yield self
+
+    def together(self, count: int) -> "Correlation":
+        """`count` of what this is a part of, one after the other, as one. ValueError where there are no parts."""
+        if count == 1:
+            return self
+        raise ValueError(f"{self!r:.200} does not come in parts")

@@ -38,6 +38,12 @@ class Masking(Correlation):
             yield from (replace(self, shape=(min(CHUNK, n - start),)) for start in range(0, n, CHUNK))
 
 
+    def together(self, count):
+        if count > 1 and (self.form == "digits" or len(self.shape) != 1 or self.shape[0] % 8):
+            return super().together(count)
+        return self if count == 1 else replace(self, shape=(count * self.shape[0],))
+
+
 class SignedMasking(Masking):
     """Abstract. x is a signed number of `bits` bits, of which r's sign bit masks the first.
 

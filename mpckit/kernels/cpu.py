@@ -335,6 +335,9 @@ def _tree_node(opened, dealt, head, inputs, out):
 
 @definition.keystream.on("cpu")
 def keystream(key, first_block, blocks):
+    if key.dim() == 2:
+        parts = [keystream(k.contiguous(), first_block, blocks) for k in key]
+        return torch.stack(parts) if parts else key.new_empty((0, 2 * blocks), dtype=torch.int64)
     counter = int(first_block).to_bytes(16, "big")
     encryptor = Cipher(algorithms.AES(key.numpy().tobytes()), modes.CTR(counter)).encryptor()
     out = np.empty(2 * blocks + 2, np.int64)  # update_into asks for a spare block

@@ -201,12 +201,14 @@ def signed_lookup(x_hat, hot, tables, first):
 
 @kernel
 def keystream(key, first_block, blocks):
-    """AES-128 in counter mode (SP 800-38A): key uint8 [16] → int64 [2 · blocks].
+    """AES-128 in counter mode (SP 800-38A): key uint8 [16] → int64 [2 · blocks]; or several [P, 16] → [P, 2 · blocks].
 
     Words are little-endian, the counter is a big-endian number of 128 bits.
     """
-    if key.is_meta:
-        return torch.empty(2 * blocks, dtype=torch.int64, device="meta")
+    if key.is_meta or not key.numel():
+        return torch.empty((*key.shape[:-1], 2 * blocks), dtype=torch.int64, device=key.device)
+    if key.dim() == 2:
+        return torch.stack([keystream.reference(k, first_block, blocks) for k in key])
     counters = b"".join(((first_block + i) % (1 << 128)).to_bytes(16, "big") for i in range(blocks))
     masks = _aes128(key.cpu().numpy(), np.frombuffer(counters, np.uint8).reshape(-1, 16))
     return torch.from_numpy(masks.reshape(-1).view(np.int64)).to(key.device)

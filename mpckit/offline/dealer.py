@@ -18,7 +18,7 @@ import torch
 from .. import correlations, kernels
 from ..fss import Keys, dcf, dpf
 from ..share import AShare, BShare, split
-from ..stream import MetaStream, Stream
+from ..stream import MetaStream, Stream, Streams
 
 
 class Dealt(NamedTuple):
@@ -49,11 +49,15 @@ def mask_piece(stream, party: int, number: int, shape) -> torch.Tensor:
 
 
 class _Deal:
-    """What `Correlation.deal` calls; `serial` names the streams, so that pieces are never expanded twice."""
+    """What `Correlation.deal` calls; `serial` names the streams, so that pieces are never expanded twice: several names
+    for several parts that are dealt side by side.
+    """
 
-    def __init__(self, seeds: dict[int, bytes], parties: int, serial: int | str, device="cpu"):
+    def __init__(self, seeds: dict[int, bytes], parties: int, serial: int | str | list[str], device="cpu"):
         self.seeds, self.parties, self.device = seeds, parties, device
-        self.streams = {p: self._stream(p, f"draw/{serial}") for p in seeds}
+        names = serial if isinstance(serial, list) else [serial]
+        streams = {p: [self._stream(p, f"draw/{name}") for name in names] for p in seeds}
+        self.streams = {p: Streams(own) if len(own) > 1 else own[0] for p, own in streams.items()}
 
     def _stream(self, party, label):
         return Stream(self.seeds[party], label, self.device)

@@ -3,27 +3,32 @@
 import functools
 
 import psutil
+import torch
 
 from ..kernels.dry import Dry
 from ..once import OneTime, ReuseError
+from ..runtime import device as devices
 from ..stream import SEED_BYTES
 from .dealer import Dealing, MetaDealing, from_json, pack_corrections, tensors_of
-from .source import stream_name
+from .source import stream_names
 
 SMALL = 64 << 20  # bytes of pieces that fit anywhere
+MANY = 1 << 12  # parts in one answer
 
 
 class DealerService(OneTime):
     """The dealer's side: knows the parties' dealing seeds, sees no input, answers one request at a time."""
 
     def __init__(self, parties: int):
-        self.parties, self.seeds = parties, {}
+        self.parties, self.seeds, self.device = parties, {}, torch.device("cpu")
         self._next = dict.fromkeys(range(parties), (0, 0))  # (serial, part): what a party may ask for, or a later one
 
     def __call__(self, party: int, kind: str, request: dict):
         """(JSON answer, payload) for one request; raises ValueError for what a party may not ask."""
         if kind == "seed" and party not in self.seeds:
             self.seeds[party] = _seed(request)
+            if request.get("device") == "cuda":  # parties that compute on GPUs: deal on one where this machine has it
+                self.device = devices.nearest(self.parties)
             return {}, b""
         if kind != "deal" or (party != self.parties - 1 and self.parties > 2):
             raise ValueError(
@@ -32,14 +37,16 @@ class DealerService(OneTime):
             )
         if len(self.seeds) < self.parties:
             raise ValueError(f"party {party} asked for a correlation before all {self.parties} parties sent their seed")
-        serial, part = _number(request, "serial"), _number(request, "part", 0)
+        serial, part, count = _number(request, "serial"), _number(request, "part", 0), _number(request, "count", 1)
+        if not 1 <= count <= MANY:
+            raise ValueError(f"1 to {MANY} parts are dealt side by side, not {count}")
         text = request.get("correlation")
         if not isinstance(text, str):
             raise ValueError(f"party {party} asked its dealer for a correlation, and sent {text!r:.200} as its text")
-        return {}, self.corrections(party, serial, part, text)
+        return {}, self.corrections(party, serial, part, text, count)
 
-    def corrections(self, party: int, serial: int, part: int, text: str):
-        """What travels to this party of the correlation in `text`, packed (uint8).
+    def corrections(self, party: int, serial: int, part: int, text: str, count: int = 1):
+        """What travels to this party of the correlation in `text`, packed (uint8); of `count` such parts side by side.
 
         Raises ReuseError for an old serial, ValueError for what is no correlation, and for one that is larger than this
         machine or should come in parts.
@@ -47,15 +54,17 @@ class DealerService(OneTime):
         at = (serial, part)
         if at < self._next[party]:
             raise ReuseError(f"draw {serial} has been dealt already; the next is {self._next[party][0]}")
-        self._next[party] = (serial, part + 1)
+        self._next[party] = (serial, part + count)
         correlation = from_json(text)
-        self._check(correlation)
-        d = Dealing(dict(sorted(self.seeds.items())), stream_name(serial, part, correlation))
-        correlation.deal(d)
-        return pack_corrections(d.corrections, party, self.parties).numpy()
+        self._check(correlation, count)
+        several = correlation.together(count)
+        names = stream_names(serial, part, correlation, count)
+        d = Dealing(dict(sorted(self.seeds.items())), names, self.device)
+        several.deal(d)
+        return pack_corrections(d.corrections, party, self.parties).cpu().numpy()
 
-    def _check(self, correlation):
-        size = _bytes(correlation, self.parties)
+    def _check(self, correlation, count):
+        size = count * _bytes(correlation, self.parties)
         if size > SMALL and size > (room := psutil.virtual_memory().available // 2):
             raise ValueError(
                 f"{correlation!r:.200} takes {size / 1e9:.3g} GB; the dealer has {room / 1e9:.3g} GB for it"

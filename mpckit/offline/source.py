@@ -23,6 +23,8 @@ from .dealer import (
 )
 from .spool import Spool
 
+AT_ONCE = 1 << 20  # elements that are dealt side by side on a GPU
+
 
 class Source(OneTime, ABC):
     """Abstract. `sent` counts the bytes that go to the last party, who gets most; `keys` those of one party's keys of
@@ -31,6 +33,7 @@ class Source(OneTime, ABC):
 
     def __init__(self, spool: Spool | None = None):
         self.spool, self.sent, self.keys = spool, 0, 0
+        self.at_once = 1  # elements: fewer than a part has, so each part is dealt by itself
         self._next = 0
 
     def deal(self, serial: int, correlation) -> list[tuple]:
@@ -41,17 +44,17 @@ class Source(OneTime, ABC):
         if serial < self._next:
             raise ReuseError(f"draw {serial} has been dealt already; the next is {self._next}")
         self._next, whole = serial + 1, None
-        for i, part in enumerate(correlation.parts()):
-            pieces = self._deal_part(serial, i, part)
+        for i, part, count in side_by_side(correlation.parts(), self.at_once):
+            pieces = self._deal_part(serial, i, part, *((count,) if count > 1 else ()))
             if part is correlation:
                 return pieces
             whole = whole or Joined(correlation.shape)
-            whole.add(part.shape[0], pieces)
+            whole.add(count * part.shape[0], pieces)
         return whole.pieces()
 
     @abstractmethod
-    def _deal_part(self, serial: int, i: int, part) -> list[tuple]:
-        """The same for one of its parts."""
+    def _deal_part(self, serial: int, i: int, part, count: int = 1) -> list[tuple]:
+        """The same for part i, and as many more like it as make `count`: the pieces of all of them in a row."""
 
     def mask(self, party: int, number: int, shape) -> torch.Tensor:
         """The piece of a persistent mask that a party here was given, expanded anew: it hides the same value."""
@@ -61,6 +64,26 @@ class Source(OneTime, ABC):
     def _pieces(self, handles, parties):
         self.keys += sum(h.pieces[0].size for h in handles if h.value is None)
         return pieces_of(handles, parties, self.spool)
+
+
+def side_by_side(parts, at_once: int):
+    """Parts of a correlation → (number of the first, it, how many like it): together at most `at_once` elements, so
+    that a GPU has enough to do. What is dealt is the same.
+    """
+    first, held, count = 0, None, 0
+    for i, part in enumerate(parts):
+        if held is not None and part == held and (count + 1) * held.shape[0] <= at_once:
+            count += 1
+            continue
+        if held is not None:
+            yield first, held, count
+        first, held, count = i, part, 1
+    yield first, held, count
+
+
+def stream_names(serial: int, part: int, correlation, count: int) -> list[str]:
+    """Of `count` parts from number `part` on, each as `stream_name` has it."""
+    return [stream_name(serial, i, correlation) for i in range(part, part + count)]
 
 
 def stream_name(serial: int, part: int, correlation) -> str:
@@ -81,10 +104,12 @@ class LocalDealer(Source):
     def __init__(self, seeds: dict[int, bytes], spool: Spool | None = None, device="cpu"):
         super().__init__(spool)
         self.seeds, self.device = seeds, device
+        if torch.device(device).type != "cpu":
+            self.at_once = AT_ONCE
 
-    def _deal_part(self, serial, i, part):
-        d = self.reading(self.seeds, stream_name(serial, i, part), self.device)
-        handles = part.deal(d)
+    def _deal_part(self, serial, i, part, count=1):
+        d = self.reading(self.seeds, stream_names(serial, i, part, count), self.device)
+        handles = part.together(count).deal(d)
         self.sent += correction_bytes(d.corrections, len(self.seeds) - 1, len(self.seeds))
         return self._pieces(handles, list(self.seeds))
 
@@ -116,25 +141,28 @@ class RemoteDealer(Source):
         super().__init__(spool)
         self.party, self.parties, self.seed, self.client, self.device = party, parties, seed, client, device
         self.seeds = {party: seed}
-        client.request("seed", {"seed": seed.hex()})
+        if torch.device(device).type != "cpu":
+            self.at_once = AT_ONCE >> 3  # their corrections travel in one answer
+        client.request("seed", {"seed": seed.hex(), "device": torch.device(device).type})
 
-    def _deal_part(self, serial, i, part):
+    def _deal_part(self, serial, i, part, count=1):
         answer = None
 
-        def read(count):
+        def read(size):
             nonlocal answer
             if answer is None:
-                request = {"serial": serial, "part": i, "correlation": to_json(part)}
+                request = {"serial": serial, "part": i, "count": count, "correlation": to_json(part)}
                 answer = _as_tensor(self.client.request("deal", request)[1]).to(self.device)
                 self.sent += answer.numel()
-            if answer.numel() < count:
+            if answer.numel() < size:
                 raise ValueError(f"the dealer's answer is too short for {part}: is it of another version?")
-            data, answer = answer[:count], answer[count:]
+            data, answer = answer[:size], answer[size:]
             return data
 
-        name = stream_name(serial, i, part)
+        names = stream_names(serial, i, part, count)
+        expanding = Expanding(self.party, self.parties, self.seed, names, read, self.device)
         with Dry():
-            handles = part.deal(Expanding(self.party, self.parties, self.seed, name, read, self.device))
+            handles = part.together(count).deal(expanding)
         if answer is not None and answer.numel():
             raise ValueError(f"the dealer's answer is too long for {part}: is it of another version?")
         return self._pieces(handles, [self.party])

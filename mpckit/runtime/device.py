@@ -8,9 +8,11 @@ from ..offline.spool import BESIDE, MEMORY
 from .units import size
 
 
-def usable(name: str | torch.device) -> torch.device:
-    """The device of that name: "cpu", "cuda", "cuda:1". ValueError for another kind, RuntimeError where no such GPU is
-    here, ImportError without CuPy.
+def usable(name: str | torch.device, rank: int | None = None) -> torch.device:
+    """The device of that name: "cpu", "cuda", "cuda:1". "cuda" is the current card, or for process number `rank` of a
+    team a card of its own, as long as there are enough: then they share.
+
+    ValueError for another kind, RuntimeError where no such GPU is here, ImportError without CuPy.
     """
     device = torch.device(name)
     if device.type not in ("cpu", "cuda"):
@@ -26,7 +28,37 @@ def usable(name: str | torch.device) -> torch.device:
     from ..kernels.cuda.launch import load_cupy  # what no CPU needs is not imported before somebody asks for it
 
     load_cupy()
-    return torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+    if device.index is None:
+        return torch.device("cuda", torch.cuda.current_device() if rank is None else rank % count)
+    return device
+
+
+def nearest(rank: int) -> torch.device:
+    """The card of process number `rank`, or the CPU where there is none to use."""
+    try:
+        return usable("cuda", rank)
+    except (RuntimeError, ImportError):
+        return torch.device("cpu")
+
+
+def to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """The same on the host, by way of memory that a card writes by itself, at the full speed of its link."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu()
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return host
+
+
+def received(data, device: torch.device) -> torch.Tensor:
+    """Bytes that have come (uint8 array) on the device: once they are there, what they lay in may go."""
+    host = torch.from_numpy(data)
+    if torch.device(device).type != "cuda" or not host.numel():
+        return host.to(device)
+    pinned = torch.empty(host.shape, dtype=host.dtype, pin_memory=True)  # which torch keeps until it has been read
+    pinned.copy_(host)
+    return pinned.to(device, non_blocking=True)
 
 
 def key_memory(device: torch.device, alone: bool = True) -> int:

@@ -11,6 +11,8 @@ import torch
 from .. import kernels
 from ..ask import Draw, Open, Round
 from ..share import BShare, join
+from .device import received as on_device
+from .device import to_host
 from .frames import HEADER
 from .sockets import DivergenceError
 
@@ -69,14 +71,14 @@ def payload(ask, peer: int) -> bytes | np.ndarray:
         elif peer in item.outbox:
             parts.append(kernels.pack(item.outbox[peer], 64))
     if len(parts) == 1:
-        return parts[0].cpu().numpy()
-    return torch.cat(parts).cpu().numpy() if parts else b""  # from a GPU all of a round comes in one piece
+        return to_host(parts[0]).numpy()
+    return to_host(torch.cat(parts)).numpy() if parts else b""  # from a GPU all of a round comes in one piece
 
 
 def answers(ask, me: int, received: dict, device="cpu") -> list:
     """This party's answers, one per item and on `device`, from the other parties' bytes ({peer: uint8 array})."""
     at, out = dict.fromkeys(received, 0), []
-    received = {peer: torch.from_numpy(data).to(device) for peer, data in received.items()}
+    received = {peer: on_device(data, device) for peer, data in received.items()}
 
     def take(peer, shape, bits):
         size = kernels.packed_bytes(torch.Size(shape).numel(), bits)

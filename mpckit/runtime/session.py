@@ -44,7 +44,8 @@ class Session(Driver):
                    what is free); what is beyond waits in a temporary file
     weight_memory  bytes of a private model's weights that stay on a GPU, where two copies would not fit: only what is
                    public of them is kept, and what goes beyond waits in host memory and comes layer by layer
-    device         where shares, keys and all that is dealt lie and are computed with: "cpu", or "cuda" for a GPU
+    device         where shares, keys and all that is dealt lie and are computed with: "cpu", or "cuda" for a GPU: to
+                   parties in processes of their own, each a card of its own if there are as many
     insecure_seed  one seed for all parties, for tests and transcripts only
     record         keep a transcript: every message, every word, every answer
     meta           shapes only, for `plan`
@@ -59,7 +60,7 @@ class Session(Driver):
     ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
-        device = torch.device("meta") if meta else devices.usable(device)
+        device = torch.device("meta") if meta else devices.usable(device, None if wire is None else here[0])
         key_memory = key_memory if meta or key_memory is not None else devices.key_memory(device, wire is None)
         self.key_memory, self.weight_memory = key_memory, weight_memory
         self.weights = None if meta or weight_memory is None else Weights(weight_memory, device)

@@ -178,6 +178,8 @@ def keystream():
     yield torch.randint(0, 256, (16,), dtype=torch.uint8), 2**64 - 1, 3  # the counter carries into its upper half
     yield torch.randint(0, 256, (16,), dtype=torch.uint8), 2**128 - 1, 3
     yield torch.randint(0, 256, (32,), dtype=torch.uint8)[::2], 1, 3
+    for keys, blocks in itertools.product((0, 1, 5), (0, 1, 300)):  # several at once
+        yield torch.randint(0, 256, (keys, 16), dtype=torch.uint8), 2**64 - 2, blocks
 
 
 def prg():

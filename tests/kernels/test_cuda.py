@@ -5,6 +5,7 @@
 `test_bodies.py` runs every example on the GPU as well, where there is one. Sessions run here, too.
 """
 
+import contextlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ import on_card  # noqa: E402
 from test_bodies import EXAMPLES, moved, outputs, roots, words
 
 from mpckit.kernels import KERNELS
+from mpckit.runtime.weights import Weights
 
 
 def large():
@@ -85,3 +87,23 @@ def test_a_session_has_the_same_transcript(program, session):
     (expected, here, _), (value, there, _) = found["cpu"], found["cuda"]
     assert value.device.type == "cuda" and torch.equal(expected, value.cpu())
     assert list(here.transcript) == list(there.transcript) and here.report().sent() == there.report().sent()
+
+
+@pytest.mark.parametrize("program", on_card.APART)
+def test_two_parties_apart_have_the_same_transcript(program):
+    """On one card each, or both on the only one; and the dealer."""
+    (run, x), options = on_card.PROGRAMS[program], {"suite": "fss", "record": True}
+    expected, here, _ = on_card.run(run, x, "cpu", **options)
+    for p, (value, session) in enumerate(on_card.apart(run, x, "cuda", contextlib.nullcontext, **options)):
+        assert session.device == torch.device("cuda", p % torch.cuda.device_count()) and torch.equal(expected, value)
+        assert list(session.transcript) == [message for message in here.transcript if message[0] == p]
+
+
+def test_weights_come_from_pinned_memory_while_a_layer_is_computed():
+    weights, sent = Weights(0, torch.device("cuda", 0)), [words(1000, 1000) for _ in range(4)]
+    loads = [weights.hold(w.cuda()) for w in sent]
+    for _ in range(3):
+        for load, w in zip(loads, sent):
+            found = load() + 0
+            assert torch.equal(found.cpu(), w)
+    assert weights.held == 0 and weights.fetched >= 12 * sent[0].nbytes

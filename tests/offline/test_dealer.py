@@ -40,6 +40,7 @@ from mpckit.correlations import (
 )
 from mpckit.correlations.masked import CHUNK
 from mpckit.fss import Keys, dpf
+from mpckit.fss.batch import joined
 from mpckit.kernels import tree
 from mpckit.offline.dealer import (
     Dealing,
@@ -48,11 +49,13 @@ from mpckit.offline.dealer import (
     correction_bytes,
     from_json,
     pack_corrections,
+    tensors_of,
     to_json,
 )
 from mpckit.offline.service import DealerService
 from mpckit.offline.source import LocalDealer, Planner, RemoteDealer, stream_name
 from mpckit.once import ReuseError
+from mpckit.share import AShare, BShare
 from mpckit.stream import derive
 
 MUL, MATMUL, CONV = Bilinear("mul"), Bilinear("matmul"), Bilinear("conv", ((1, 2), (1, 0), (1, 1), 2))
@@ -401,6 +404,41 @@ def test_a_dealer_elsewhere_deals_the_same_as_one_here(n):
     for line in lines[:-1]:
         assert line.asked.count("deal") <= (keyed if n == 2 else 0), "others ask for correction words at most"
     assert parties[-1].sent == here.sent and [p.keys for p in parties] == [here.keys] * n
+
+
+@pytest.mark.parametrize(
+    "correlation",
+    [
+        Compare((5, CHUNK), 40, True, "dpf"), Ramp((4 * CHUNK + 3,), 40, 64), SignedTable((3 * CHUNK,), 8, 2),
+        TruncRelu((2, CHUNK + 1), 64, 16, 30, True, "dpf"), Equal((4 * CHUNK,), 5, "dpf"),
+    ],
+    ids=lambda c: type(c).__name__,
+)  # fmt: skip
+def test_parts_that_a_gpu_deals_side_by_side_are_the_same_ones(correlation):
+    """Not only do they fit each other: an engine on a GPU may have a partner, and a dealer, on CPUs."""
+    service, here, ahead = DealerService(2), LocalDealer(seeds(2)), LocalDealer(seeds(2))
+    parties = [RemoteDealer(p, 2, seeds(2)[p], Line(service, p)) for p in (0, 1)]
+    ahead.at_once = parties[0].at_once = 3 * CHUNK
+
+    def whole(pieces):
+        """Whatever chunks their keys lie in."""
+        keyed = [joined([load() for _, load in p._spend()]) if isinstance(p, Keys) else p for p in pieces]
+        return [t for p in keyed for t in ([p.data] if isinstance(p, AShare | BShare) else tensors_of(p))]
+
+    expected = list(map(whole, here.deal(0, correlation)))
+    for found in (ahead.deal(0, correlation), [*(party.deal(0, correlation)[0] for party in parties)]):
+        for ours, theirs in zip(map(whole, found), expected, strict=True):
+            assert len(ours) == len(theirs) and all(map(same, ours, theirs))
+    assert ahead.sent == here.sent == parties[1].sent and ahead.keys == here.keys
+
+
+@pytest.mark.parametrize("count", [0, 1 << 13, True, "2"])
+def test_a_number_of_parts_that_makes_no_sense_is_named(count):
+    service = seeded()
+    with pytest.raises(ValueError, match="parts are dealt side by side|number from 0 on"):
+        ask(service, Square((3,)), count=count)
+    with pytest.raises(ValueError, match="does not come in parts"):
+        ask(service, Square((3,)), count=2)
 
 
 def test_large_tensors_are_dealt_in_parts_and_come_out_the_same_everywhere():

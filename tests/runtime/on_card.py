@@ -6,6 +6,8 @@ import importlib.util
 import json
 import sys
 import tempfile
+import threading
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,6 +17,13 @@ import mpckit as mk
 from mpckit import nn
 from mpckit.correlations import masked
 from mpckit.runtime import device as devices
+from mpckit.runtime.connect import answering
+from mpckit.runtime.dealing import DealerClient, serve
+from mpckit.runtime.doors import listen
+from mpckit.runtime.wire import TCPWire
+
+sys.path.insert(0, str(Path(__file__).parent))
+from beside import TOKEN, in_threads  # noqa: E402
 
 
 def normal(*shape):
@@ -97,6 +106,7 @@ SESSIONS = {
 BITS_ONLY = ("pieces", "top", "bert", "llama")  # what else is in them differs between the suites as elsewhere
 RUNS = [(p, s) for p in PROGRAMS for s in ("bits", "fss") if s == "bits" or p not in BITS_ONLY]
 RUNS += [("compare", s) for s in SESSIONS if s not in ("bits", "fss", "fss, weights on the host")]
+APART = ("compare", "softmax", "functions")  # no models, whose making threads would mix up
 RUNS += [(p, "fss, weights on the host") for p in ("inference", "training", "attention")]
 
 
@@ -110,6 +120,28 @@ def run(program, x, device, card=None, **options):
         return out.reveal(), session, looks
 
 
+def apart(program, x, device, around, **options):
+    """The same by two parties who are joined by sockets, and a dealer: [(result, its session)]."""
+    doors = [listen() for _ in range(3)]
+    places = [door.address for door in doors]
+
+    def party(p):
+        with around(), TCPWire.connect(doors[p], p, places[:2], TOKEN) as wire:
+            line = DealerClient(places[2], p, TOKEN)
+            session = mk.Session(2, here=(p,), wire=wire, dealer=line, device=device, insecure_seed=5, **options)
+            with session:
+                out = program(mk.secret(x if p == 0 else x.to("meta"), owner=0)).reveal()
+            wire.finish()
+            line.close()
+            return out.cpu(), session
+
+    dealer = partial(serve, doors[2], TOKEN, range(2), answering(2))
+    *found, _ = in_threads([partial(party, 0), partial(party, 1), dealer])
+    if errors := [e for e in found if isinstance(e, BaseException)]:
+        raise errors[0]
+    return found
+
+
 def main():
     sys.path.insert(0, str(Path(__file__).parents[1] / "kernels"))
     from card import DEVICE, Card  # changes torch: only in a process of its own
@@ -117,7 +149,7 @@ def main():
 
     nn.AT_ONCE = 100  # words of weights: several groups, and of the small net one stays on the card and one does not
     masked.CHUNK = 32  # elements: several chunks of keys, which a card evaluates together
-    devices.usable = lambda name: DEVICE if name == "card" else torch.device(name)  # for this process it is there
+    devices.usable = lambda name, rank=None: DEVICE if name == "card" else torch.device(name)
     with tempfile.TemporaryDirectory() as folder:
         runner = build(Path(folder))
     for name, kind in RUNS:
@@ -134,6 +166,23 @@ def main():
             "transcript": list(here.transcript) == list(there.transcript), "messages": len(here.transcript),
             "fetched": there.weights.fetched if there.weights else 0,
             "kernels": sorted(set(card.launched)), "bill": here.report().sent() == there.report().sent(),
+        }  # fmt: skip
+        print(json.dumps(row), flush=True)
+    turns = threading.Lock()  # what stands in for a GPU runs one kernel at a time
+
+    def one_by_one(*args):
+        with turns:
+            runner(*args)
+
+    for name in APART:
+        (program, x), options = PROGRAMS[name], {"suite": "fss", "record": True}
+        expected, here, _ = run(program, x, "cpu", **options)
+        found = apart(program, x, "card", lambda: Card(one_by_one), **options)
+        row = {
+            "program": name, "session": "apart", "device": str(found[0][1].device),
+            "equal": [torch.equal(expected, v) for v, _ in found],
+            "transcript": [m for m in here.transcript if m[0] == 0] == list(found[0][1].transcript)
+            and [m for m in here.transcript if m[0] == 1] == list(found[1][1].transcript),
         }  # fmt: skip
         print(json.dumps(row), flush=True)
 

@@ -54,6 +54,13 @@ def test_same_seeds_same_transcript_and_no_look_from_the_host(program, session):
         assert row["looks"] == [], "the host waited for the card between two rounds"
 
 
+@pytest.mark.parametrize("program", on_card.APART)
+def test_parties_apart_say_on_cards_what_the_simulator_says_on_a_cpu(program):
+    """By the wire and a dealer's line that engines have: packed on the card, and joined there."""
+    row = rows()[program, "apart"]
+    assert row["device"] == "card:0" and row["equal"] == [True, True] and row["transcript"]
+
+
 # ---- what is said where it cannot be ---------------------------------------------------------------
 
 
@@ -68,6 +75,18 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(RuntimeError, match="device='cuda:2': torch .* sees 2 GPUs here"):
         mk.simulate(device="cuda:2")
+
+
+def test_processes_of_a_team_take_cards_in_turn(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr("mpckit.kernels.cuda.launch.load_cupy", lambda: None)
+    found = [devices.usable("cuda", rank).index for rank in (None, 0, 1, 2)]
+    assert found == [0, 0, 1, 0] and devices.usable("cuda:1", 0).index == 1
+    assert devices.nearest(3) == torch.device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices.nearest(3) == torch.device("cpu")
 
 
 def test_without_cupy_the_error_says_how_to_get_it(monkeypatch):

@@ -89,17 +89,23 @@ INLINE void expand_key(const u32* table, const u8* key, u32* keys) {
     }
 }
 
-// Counter mode; the first counter is first_high · 2^64 + first_low, and a counter's bytes are most significant first.
-KERNEL keystream(const u8* key, u64* out, i64 blocks, i64 first_high, i64 first_low) {
+// Counter mode under each of several keys; the first counter is first_high · 2^64 + first_low, and a counter's bytes are
+// most significant first. A block of threads makes `span` blocks of one key's stream after another.
+KERNEL keystream(const u8* key, u64* out, i64 keys, i64 blocks, i64 span, i64 first_high, i64 first_low) {
     __shared__ u32 shared[TABLE_WORDS];
-    __shared__ u32 keys[44];
+    __shared__ u32 expanded[44];
     const u32* table = lane_table(shared);
-    if (threadIdx.x == 0) expand_key(table, key, keys);
-    __syncthreads();
-    EACH(i, blocks) {
-        u64 low = (u64)first_low + i, high = (u64)first_high + (low < (u64)first_low);
-        u32 a = reversed(high >> 32), b = reversed((u32)high), c = reversed(low >> 32), d = reversed((u32)low);
-        encrypt(table, keys, a, b, c, d);
-        store(out, i, {a | (u64)b << 32, c | (u64)d << 32});
+    i64 spans = (blocks + span - 1) / span;
+    for (i64 p = blockIdx.x; p < keys * spans; p += gridDim.x) {
+        i64 which = p / spans, start = p % spans * span, end = start + span < blocks ? start + span : blocks;
+        __syncthreads();  // the key before is not needed any more
+        if (threadIdx.x == 0) expand_key(table, key + 16 * which, expanded);
+        __syncthreads();
+        for (i64 i = start + threadIdx.x; i < end; i += blockDim.x) {
+            u64 low = (u64)first_low + i, high = (u64)first_high + (low < (u64)first_low);
+            u32 a = reversed(high >> 32), b = reversed((u32)high), c = reversed(low >> 32), d = reversed((u32)low);
+            encrypt(table, expanded, a, b, c, d);
+            store(out, which * blocks + i, {a | (u64)b << 32, c | (u64)d << 32});
+        }
     }
 }

@@ -4,16 +4,20 @@ import torch
 
 from .. import ggm
 from .. import reference as definition
-from .launch import MOST_BELOW, launch
+from .launch import BLOCK, MOST_BELOW, launch
 
 BUSY = 1 << 17  # threads that keep a card busy; with more of them than that each one does more
+
+STRETCHES = 1 << 12  # of a keystream, that a block of threads expands a key for
 
 
 @definition.keystream.on("cuda")
 def keystream(key, first_block, blocks):
-    out = torch.empty(2 * blocks, dtype=torch.int64, device=key.device)
-    high, low = divmod(first_block % (1 << 128), 1 << 64)
-    launch("keystream", blocks, key.contiguous(), out, blocks, _signed(high), _signed(low))
+    out = torch.empty((*key.shape[:-1], 2 * blocks), dtype=torch.int64, device=key.device)
+    keys, (high, low) = out.numel() // max(2 * blocks, 1), divmod(first_block % (1 << 128), 1 << 64)
+    span = max(BLOCK, -(-keys * blocks // STRETCHES))
+    threads = BLOCK * keys * -(-blocks // span)
+    launch("keystream", threads, key.contiguous(), out, keys, blocks, span, _signed(high), _signed(low))
     return out
 
 
