@@ -30,9 +30,7 @@ class AShare:
         self.data, self.party, self.ring, self.fixed = data, party, ring, fixed
 
     shape = property(lambda self: self.data.shape)
-    layout = property(
-        lambda self: self.data
-    )  # a tensor of its shape and strides, for who needs no data
+    layout = property(lambda self: self.data)  # a tensor of its shape and strides, for who needs no data
     bits = property(lambda self: self.ring.bits)
     frac = property(lambda self: self.ring.frac)
     first = property(lambda self: self.party == 0)

@@ -19,6 +19,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from mpckit.show.twin import WORDS
+
 ROOT = Path(__file__).parents[1]
 PLOTLY, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -82,6 +84,7 @@ def displays(notebook):
     """The data of every output that shows something."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
             if "data" in output:
                 yield output["data"]
 
@@ -92,7 +95,9 @@ def tidy(notebook):
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:02d}"
         cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
-        if "outputs" in cell:  # kaleido's browser may grumble while it draws a PNG; a reader draws none
+        if "outputs" in cell:  # a widget's still twin is an output of its own
+            cell.outputs = [o for o in cell.outputs if o.get("data", {}).get("text/plain") != WORDS]
+            # kaleido's browser may grumble while it draws a PNG; a reader draws none
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" or "choreographer" not in o.text]
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)

@@ -8,6 +8,7 @@ from ..runtime.report import Offer, Report
 from ..runtime.units import duration, size
 from .display import CONFIG, Picture
 from .theme import COLOURS, GREY, restyle, style
+from .twin import Twin
 
 PRESETS = {link.name: link for link in (LAN, WAN, MOBILE)}
 PARTS = {  # with bar patterns: colour alone tells nothing apart
@@ -134,8 +135,8 @@ class LinkSliders(Dials):
         known = [(measured, name) for name, *_, measured in rows if measured]
         restyle(figure, [*new, (figure.data[-1], {"x": [m for m, _ in known], "y": [n for _, n in known]})])
 
-    def _repr_mimebundle_(self, **kwargs):
-        return bundle_of(self.box, self.still())
+    def _ipython_display_(self):
+        Twin(self.box, self.still).show()
 
 
 def link_sliders(*reports: Report) -> LinkSliders:
@@ -145,13 +146,6 @@ def link_sliders(*reports: Report) -> LinkSliders:
         sliders.put(report, report.compute())
     sliders.draw()
     return sliders
-
-
-def bundle_of(widget: widgets.Widget, still: Picture) -> dict:
-    """A widget together with what stands in for it where widgets do not live: a saved page, a terminal."""
-    bundle = widget._repr_mimebundle_()
-    bundle = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
-    return bundle | still.bundle()
 
 
 def _panel() -> go.Figure:

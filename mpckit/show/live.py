@@ -8,12 +8,12 @@ from dataclasses import replace
 import ipywidgets as widgets
 import plotly.graph_objects as go
 from IPython import get_ipython
-from IPython.display import display
 
 from ..runtime.report import Report
 from .dashboard import fill, panels
 from .display import CONFIG, Picture
-from .link import LinkSliders, bundle_of
+from .link import LinkSliders
+from .twin import Twin
 from .watch import Watch
 
 REFRESH = 0.1  # seconds between two redraws: more is work for the browser and nothing for the eye
@@ -29,7 +29,7 @@ class Live:
 
     def __init__(self, team, *others: Report, depth: int | None = None):
         self.watch = Watch(team.parties, depth)
-        self._lock, self._due, self._handle, self._cell = threading.Lock(), 0.0, None, None
+        self._lock, self._due, self._cell = threading.Lock(), 0.0, None
         self._online = (0.0, 0.0)  # compute of the slowest, and elapsed, before this run
         # Which cell a message belongs to is a context variable. The listener's thread has that of the cell in which the
         # team was started, and nbclient drops what comes from there while another cell runs.
@@ -41,6 +41,7 @@ class Live:
         self.sliders = LinkSliders(*others)
         question = widgets.HTML("<b>What if the network were another?</b>")
         self.box = widgets.VBox([self.status, self.bar, self.figure, question, self.sliders.box])
+        self._twin = Twin(self.box, self.still)
         self._draw()
         self.stop = team.events.subscribe(self.hear)
 
@@ -93,8 +94,7 @@ class Live:
             measured = replace(self.watch.planned, exchange=self.watch.exchange)
             self.sliders.put(measured, self.watch.slowest - compute, self.watch.elapsed - elapsed)
             self.sliders.draw()
-        if self._handle is not None:
-            self._handle.update(self._repr_mimebundle_(), raw=True)
+        self._twin.update()
 
     def still(self) -> Picture:
         """The figure as it is now, to keep."""
@@ -105,11 +105,11 @@ class Live:
     # how it is shown
 
     def show(self):
-        """Display it here; after each run the display has a still twin as well."""
+        """Display it here, and below it the still twin, which each run draws anew."""
         shell = get_ipython()
         if shell is not None:
             self._cell = shell.execution_count
-            self._handle = display(self._repr_mimebundle_(), raw=True, display_id=True)
+            self._twin.show()
 
     def _ipython_display_(self):
         # `live(team)` has shown it; as the last line of the same cell it would be there twice.
@@ -119,9 +119,6 @@ class Live:
 
     def __repr__(self):
         return f"Live({self.watch.status})"
-
-    def _repr_mimebundle_(self, **kwargs):
-        return bundle_of(self.box, self.still())
 
 
 def live(team, *others: Report, depth: int | None = None) -> Live:

@@ -7,14 +7,12 @@ from html import escape
 import ipywidgets as widgets
 import plotly.graph_objects as go
 import torch
-from IPython import get_ipython
-from IPython.display import display
 from plotly.subplots import make_subplots
 
 from ..runtime.units import duration
 from .display import CONFIG, Picture
-from .link import bundle_of
 from .theme import COLOURS, GREY, restyle, style
+from .twin import Twin
 
 SCALE = "Cividis"  # the same for all eyes, and on light and dark pages
 
@@ -64,11 +62,12 @@ class Hearing:
 
     def __init__(self, team):
         self.text, self.ends, self.seconds = "", [], []
-        self._lock, self._handle, self._here = threading.Lock(), None, contextvars.copy_context()
+        self._lock, self._here = threading.Lock(), contextvars.copy_context()
         self.line = widgets.HTML()
         self.figure = go.FigureWidget(_gauge())
         self.figure._config = self.figure._config | CONFIG | {"responsive": True}
         self.box = widgets.VBox([self.line, self.figure])
+        self._twin = Twin(self.box, self.still)
         self._draw()
         self.stop = team.events.subscribe(self.hear)
 
@@ -104,8 +103,7 @@ class Hearing:
         )
 
     def _finish(self):
-        if self._handle is not None:
-            self._handle.update(bundle_of(self.box, self.still()), raw=True)
+        self._twin.update()
 
     def still(self) -> Picture:
         """The figure as it is now, to keep."""
@@ -123,9 +121,8 @@ class Hearing:
         return f"Hearing({self.text!r})"
 
     def show(self):
-        """Display it here; when a run ends the display has a still twin as well."""
-        if get_ipython() is not None:
-            self._handle = display(bundle_of(self.box, self.still()), raw=True, display_id=True)
+        """Display it here, and below it the still twin, which each run draws anew."""
+        self._twin.show()
 
 
 def hearing(team) -> Hearing:

@@ -10,9 +10,9 @@ from ..runtime.session import Session
 from ..runtime.transcript import Said, innermost
 from ..share import AShare, BShare, join
 from .display import Picture
-from .link import bundle_of
 from .sequence import chart, heard
 from .source import excerpt
+from .twin import Twin
 from .values import words as in_words
 
 SMALL = Ring(8, 0)  # integers modulo 256: to follow by hand
@@ -97,10 +97,15 @@ class Stepper:
         picture = chart(words, len(words))
         return Picture(picture, f"{picture.alt} {self.text()}")
 
-    def _repr_mimebundle_(self, **kwargs):
+    @property
+    def widget(self):
+        """The button and what was said."""
         if self._widget is None:
             self._widget = _widget(self)
-        return bundle_of(self._widget, self.still())
+        return self._widget
+
+    def _ipython_display_(self):
+        Twin(self.widget, self.still).show()
 
 
 class Step:

@@ -40,14 +40,24 @@ ALL = """(() => {
           wrong.map(e => e.textContent)];
 })()"""
 
+# Of the same cell: [plots that are seen, plots that are hidden, of the first that is seen the layers' names].
+SEEN = """(() => {
+  const cells = [...document.querySelectorAll('.jp-CodeCell')];
+  const plots = [...cells.find(c => c.textContent.includes('mk.show.live(')).querySelectorAll('.js-plotly-plot')];
+  const seen = plots.filter(p => p.getBoundingClientRect().height > 0);
+  const names = [...seen[0]?.querySelectorAll('.yaxislayer-above .ytick text') ?? []].map(t => t.textContent.trim());
+  return [seen.length, plots.length - seen.length, names];
+})()"""
+
 OPEN = """(async () => {
   await window.jupyterapp.restored;
-  window.opened = await window.jupyterapp.commands.execute('docmanager:open', {path: 'notebook.ipynb'});
+  window.opened = await window.jupyterapp.commands.execute('docmanager:open', {path: 'notebook.ipynb', KERNEL});
   await window.opened.context.ready;
   window.jupyterapp.shell.activateById(window.opened.id);
 })()"""
 RUN = "void window.jupyterapp.commands.execute('notebook:run-all-cells')"
 SAVE = "window.opened.context.save()"
+CLOSE = "(async () => { await window.opened.sessionContext.shutdown(); await window.opened.close(); })()"
 
 
 @pytest.fixture
@@ -101,7 +111,7 @@ def test_the_dashboard_moves_while_the_engines_work(lab, tmp_path):
     with Chrome(tmp_path / "profile", dark=theme == "dark") as page:
         page.open(url)
         page.wait("typeof window.jupyterapp == 'object'", 60)
-        page.ask(OPEN)
+        page.ask(OPEN.replace("KERNEL", ""))
         page.wait("window.opened.sessionContext?.session?.kernel?.status == 'idle'", 90)
         page.ask(RUN)
         page.wait(f"({STATE})?.busy", 300)
@@ -124,17 +134,25 @@ def test_the_dashboard_moves_while_the_engines_work(lab, tmp_path):
         whole = page.picture()
         page.wait(f"({ALL})[1] == 0 || ({ALL})[2].length", 300)
         numbers, _, wrong = page.ask(ALL)
+        alive = page.ask(SEEN)
         page.ask(SAVE)
+        page.ask(CLOSE)
+        page.ask(OPEN.replace("KERNEL", "kernelPreference: {shouldStart: false, autoStartDefault: false}"))
+        still = page.wait(f"(s => s[0] && s[2].length && s)({SEEN})", 60)
+        without_kernel = page.picture()
     if SHOTS:
         for k, moment in enumerate(moments):
             Path(SHOTS, f"dashboard_{theme}_{k}.png").write_bytes(moment["picture"])
         Path(SHOTS, f"lab_{theme}.png").write_bytes(whole)
+        Path(SHOTS, f"without_kernel_{theme}.png").write_bytes(without_kernel)
     while_busy = moments[:3]
     assert len({m["drawn"] for m in while_busy}) == 3 and all(m["drawn"] for m in moments), "the curve was not redrawn"
     assert len({m["picture"] for m in while_busy}) == 3, "two moments look the same"
     assert last["sent"] >= while_busy[-1]["sent"]
     layers = "secret conv1 pool1 relu1 conv2 pool2 relu2 fc1 relu3 fc2 reveal".split()
     assert all(set(layers) <= set(m["layers"]) for m in (*while_busy[1:], last)), "the bars lost their names"
+    assert alive[:2] == [2, 1], "the dashboard and what-if are seen; the still twin waits behind them"
+    assert still[:2] == [1, 0] and set(layers) <= set(still[2]), "without a kernel the twin is seen"
     committed = nbformat.read(NOTEBOOK, as_version=4)
     rounds = 4 * rounds_of(committed)  # in twenty runs, of which the committed notebook has five
     assert last["bars"] >= 4 * 11 and last["status"].startswith(f"done: {rounds} rounds online")
