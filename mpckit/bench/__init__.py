@@ -7,7 +7,7 @@
     events      what it costs that the notebook hears every word
     plan        the bill of language models of full size, from shapes alone
     speech      whether secure transcription keeps up with the speaker
-    gpt         whether the small GPT writes the same, and seconds and memory for a token on engines
+    gpt         whether the small GPT writes the same, a token on engines, and a layer of GPT-2's size
     fss         keys per second and core
     kernels     what a device does in a second, kernel by kernel
     shapes      transformers of well-known shapes, with random weights
