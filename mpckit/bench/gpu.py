@@ -46,11 +46,25 @@ Best of several runs on one large batch. Demanded and possible are for an H200; 
 128 secret tokens, random weights, suite {suite}, both parties on the one card, one after the other; embedding, last
 norm and head included. LAN is 9.4 Gbit/s and 0.05 ms, WAN 305 Mbit/s and 60 ms; both are modelled. Bytes are those that
 one party sends, keys those of one party. Error is against plaintext torch, and "same" says at how many places the
-largest output is the same.
+largest output is the same. Largest Llama2 shape that ran: {largest}.
 
 | shape | online | demanded | offline | LAN | WAN | sent | rounds | keys | error | same |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 {shapes}
+
+## What is there, and what is not
+
+Both parties in one process on one card, which is what is measured above. Parties in processes of their own,
+`cluster(device="cuda")`: each takes a card of its own, and so does the dealer, and they share where there are too few;
+messages go by pinned host memory and TCP. There is no NCCL: nobody has had two cards to try it on.
+
+A gate's end is one kernel: its message is unpacked and joined with the own share in one, the walk to all thresholds
+with what makes a sign of it in one, truncation and selection in one. Look-ups spell a key's code out and add the table
+up in one, by a warp, and store no code. Products of matrices go through int8 tensor cores, several small ones at once
+through float64, few rows through a kernel of the kit's own. Weights that do not fit as two copies are kept as one
+public word each (`weight_memory=`), and stream from host memory beyond that.
+
+There are no CUDA graphs between exchanges, and no ChaCha beside AES.
 """
 
 
@@ -89,10 +103,11 @@ def shape_line(name: str, row: dict | None) -> str:
     )
 
 
-def page(where: str, kernel_lines, shape_lines, suite: str = "fss") -> str:
+def page(where: str, kernel_lines, shape_lines, suite: str = "fss", largest: str = MISSING) -> str:
     return PAGE.format(
-        command=COMMAND, where=where, kernels="\n".join(kernel_lines), shapes="\n".join(shape_lines), suite=suite
-    )
+        command=COMMAND, where=where, kernels="\n".join(kernel_lines), shapes="\n".join(shape_lines), suite=suite,
+        largest=largest,
+    )  # fmt: skip
 
 
 def told(line: str) -> str:
@@ -121,6 +136,10 @@ def main(names: list[str], options: Options) -> int:
     measured = kernels.rates(device, kernels.FULL, options.repeat or 5)
     lines = [told(kernel_line(row["case"], row["unit"], row["per_second"])) for row in measured]
     torch.cuda.empty_cache()
-    models = [told(shape_line(row["case"], row)) for row in shapes.rows(list(shapes.SHAPES), str(device), suite)]
-    print(page(here(device), lines, models, suite), end="")
+    models, largest = [], "none"
+    for row in shapes.rows(list(shapes.SHAPES), str(device), suite):
+        models.append(told(shape_line(row["case"], row)))
+        if row["case"].startswith("llama") and not row["failed"]:
+            largest = row["case"]
+    print(page(here(device), lines, models, suite, largest), end="")
     return 0

@@ -3,16 +3,18 @@
 Weights are random, none of them zero, and party 1's; the 128 tokens are secret and party 0's, so that the look-up of
 embeddings counts, and so do the last norm and the head. Both parties run here, one after the other. What is dealt is
 dealt when it is drawn, used and forgotten: so keys never take more room than one layer's. Those seconds are offline.
-The answer is compared with plaintext torch. Needs `pip install 'mpckit[hf]'`.
+Where all pieces of the weights would not fit a GPU, one public word each is kept, there or on the host. What is
+compared is promised to have `RANGE` bits. The answer is compared with plaintext torch. Needs `pip install 'mpckit[hf]'`.
 """
 
 import json
 import time
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ..nn import private
-from ..runtime.device import settle
+from ..runtime.device import settle, usable
 from ..runtime.meter import Link
 from ..runtime.report import duration, size
 from ..runtime.session import Session
@@ -23,7 +25,16 @@ TAKES = ("device", "suite", "json")
 KEYS = (
     "case online_s offline_s lan_s wan_s sent_bytes rounds key_bytes offline_bytes max_err same_answer failed".split()
 )
-TOKENS = 128
+TOKENS, RANGE = 128, 40
+WARM = {
+    "vocab_size": 64,
+    "n_positions": 8,
+    "n_embd": 16,
+    "n_layer": 1,
+    "n_head": 2,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
 FAST, SLOW = Link("LAN", 0.05e-3, 9.4e9 / 8), Link("WAN", 60e-3, 305e6 / 8)  # as SIGMA measured on
 CAUSAL = "AutoModelForCausalLM"
 SHAPES = {  # name: (what transformers makes of it, its configuration, what differs from the configuration's default)
@@ -38,25 +49,57 @@ SHAPES = {  # name: (what transformers makes of it, its configuration, what diff
 }  # fmt: skip
 
 
-def build(auto: str, config: str, different: dict) -> torch.nn.Module:
-    """The model with random weights, also those that begin as 0 or 1."""
+class Unfilled(TorchFunctionMode):
+    """While this is active, nobody draws numbers for weights: thirteen billion would take minutes."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        drawing = getattr(func, "__module__", None) == "torch.nn.init" or getattr(func, "__name__", "") in (
+            "normal_",
+            "uniform_",
+        )
+        target = kwargs.get("tensor", args[0] if args else None)
+        return target if drawing and isinstance(target, torch.nn.Parameter) else func(*args, **kwargs)
+
+
+def build(auto: str, config: str, different: dict, device: str = "cpu") -> torch.nn.Module:
+    """The model, on the CPU, with random weights, also those that begin as 0 or 1; drawn on `device`, which is faster.
+
+    Matrices are normal with the deviation that transformers' own have after a step or two, norms near 1.
+    """
     import transformers  # heavy, and no other bench wants it
 
     torch.manual_seed(0)
     transformers.utils.logging.set_verbosity_error()
-    model = getattr(transformers, auto).from_config(getattr(transformers, config)(**different)).eval()
+    with Unfilled():
+        model = getattr(transformers, auto).from_config(getattr(transformers, config)(**different)).eval()
     with torch.no_grad():
-        for p in model.parameters():
-            p.add_(torch.randn_like(p), alpha=0.02)
+        for module in model.modules():
+            for name, p in module.named_parameters(recurse=False):
+                if not p.is_meta:
+                    norm = p.dim() == 1 and name == "weight"
+                    p.copy_(torch.randn(p.shape, device=device) * (0.02 if p.dim() == 1 else 0.028) + norm)
     return model
 
 
-def measure(model: torch.nn.Module, tokens: torch.Tensor, device: str = "cpu", suite: str = "fss") -> dict:
+def room_for(model: torch.nn.Module, device: torch.device) -> int | None:
+    """The session's `weight_memory`: None where all pieces of both parties fit."""
+    if device.type != "cuda":
+        return None
+    free, pieces = torch.cuda.mem_get_info(device)[0], 5 * 8 * sum(p.numel() for p in model.parameters())
+    return None if pieces < free * 0.6 else int(free * 0.65)
+
+
+def measure(
+    model: torch.nn.Module, tokens: torch.Tensor, device: str = "cpu", suite: str = "fss",
+    weight_memory: int | None = None,
+) -> dict:  # fmt: skip
     """What one inference costs, by the names in `KEYS` from the second on to `same_answer`."""
     everywhere = torch.ones_like(tokens)  # without it some models look for padding among the tokens
     with torch.no_grad():
         expected = model(tokens, attention_mask=everywhere).logits
-        with Session(2, device=device, suite=suite) as session:
+        options = {"device": device, "suite": suite, "range_bits": RANGE, "weight_memory": weight_memory}
+        with Session(2, **options) as session:
             ready = private(model, owner=1)
             dealt, start = session.meter.dealt_seconds, time.perf_counter()
             out = ready(secret(tokens, owner=0), attention_mask=everywhere).logits.reveal(to=0)
@@ -81,15 +124,20 @@ def measure(model: torch.nn.Module, tokens: torch.Tensor, device: str = "cpu", s
 
 def rows(names: list[str], device: str, suite: str):
     """A row for each model; one that finds no room says so under `failed`."""
+    where = usable(device)
+    if where.type != "cpu":  # what is compiled or loaded at its first use is no part of an inference
+        measure(build(CAUSAL, "GPT2Config", WARM, device), torch.tensor([[5, 6, 7]]), device, suite)
     for name in names:
         row = dict.fromkeys(KEYS) | {"case": name}
         try:
-            model = build(*SHAPES[name])
+            model = build(*SHAPES[name], device)
             tokens = torch.randint(5, model.config.vocab_size, (1, TOKENS))
-            row |= measure(model, tokens, device, suite)
+            row |= measure(model, tokens, device, suite, room_for(model, where))
         except (MemoryError, torch.OutOfMemoryError) as error:
             row["failed"] = str(error).splitlines()[0]
         model = None  # before the next one is made
+        if where.type == "cuda":
+            torch.cuda.empty_cache()
         yield row
 
 

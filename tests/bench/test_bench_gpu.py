@@ -4,6 +4,8 @@ python -m mpckit bench kernels
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,45 @@ def test_a_model_that_finds_no_room_is_a_row(monkeypatch):
     (row,) = shapes.rows(["gpt2"], "cpu", "fss")
     assert row["failed"] == "no room on cuda:0 for Mask(…)"
     assert "no room on cuda:0" in gpu.shape_line("gpt2", row) and "no room on cuda:0" in shapes.line(row)
+
+
+def test_the_command_fills_the_page():
+    """From end to end on a device that stands in for a GPU, in a process of its own, with cases that are small."""
+    pytest.importorskip("transformers")
+    script = Path(__file__).with_name("gpu_on_card.py")
+    done = subprocess.run([sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True)
+    if "NOT checked" in done.stderr:
+        pytest.skip("NO g++ HERE: the command that fills docs/gpu.md was NOT checked")
+    assert done.returncode == 0, done.stderr[-3000:]
+    text, rows = done.stdout, [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert gpu.MISSING not in text and "Measured on: a stand-in" in text and "shape that ran: llama2-13b." in text
+    expected = len(list(kernels.cases(torch.device("meta"), kernels.FULL))) + len(shapes.SHAPES) + 2
+    assert len(rows) == expected and not any("no room" in row for row in rows)
+    for row in rows[-len(shapes.SHAPES) :]:
+        assert row.endswith(" 100% |") and float(row.split(" | ")[-2]) < 0.05
+    assert len(done.stderr.splitlines()) == expected - 2, "whoever waits sees each figure as it comes"
+
+
+def test_weights_are_random_and_none_is_left_as_it_was():
+    pytest.importorskip("transformers")
+    auto, config, _ = shapes.SHAPES["llama2-7b"]
+    small = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1} | {
+        "num_attention_heads": 2, "num_key_value_heads": 2,
+    }  # fmt: skip
+    model = shapes.build(auto, config, small)
+    for name, p in model.named_parameters():
+        assert bool((p != 0).all()) and p.std() > 0.01, name
+        assert abs(float(p.detach().mean()) - ("norm" in name)) < 0.02, name
+    frequencies = [b for n, b in model.named_buffers() if "inv_freq" in n]
+    assert frequencies and all(f[0] == 1 for f in frequencies), "what is no weight is as transformers makes it"
+
+
+def test_what_does_not_fit_is_kept_as_one_word(monkeypatch):
+    model, card = torch.nn.Linear(1000, 1000, device="meta"), torch.device("cuda:0")
+    for free, expected in ((100 << 20, None), (50 << 20, int(0.65 * (50 << 20)))):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 1 << 40))
+        assert shapes.room_for(model, card) == expected
+    assert shapes.room_for(model, torch.device("cpu")) is None
 
 
 def test_a_gpu_is_what_the_page_is_for(capsys, monkeypatch):
