@@ -4,7 +4,7 @@ Weights are random, none of them zero, and party 1's; the 128 tokens are secret 
 embeddings counts, and so do the last norm and the head. Both parties run here, one after the other. What is dealt is
 dealt when it is drawn, used and forgotten: so keys never take more room than one layer's. Those seconds are offline.
 Where all pieces of the weights would not fit a GPU, one public word each is kept, there or on the host. What is
-compared is promised to have `RANGE` bits. The answer is compared with plaintext torch. Needs `pip install 'mpckit[hf]'`.
+compared is promised to have `RANGE` bits. The answer is compared with plaintext torch. Needs mpckit[hf].
 """
 
 import json
