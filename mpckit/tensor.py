@@ -169,6 +169,8 @@ class SecretTensor(torch.Tensor):
         else:
             with session.meter.scope(func.overloadpacket.__name__), session.dry:
                 out = (on_dispatch.get() or answer)(func, args, kwargs)
+            # What no secret has a part in, the gradient of a bias say, is a constant in the guise of a secret.
+            out = replace(out, lambda x: cls.constant(x, session) if _is_public(x) else x, torch.Tensor)
         if func.is_view and isinstance(base, SecretTensor):
             for view in secrets_in(out if isinstance(out, (list, tuple)) else (out,)):
                 if view.cell is not base.cell:
@@ -314,6 +316,10 @@ def replace(value, change, kind=SecretTensor):
     if type(value) is dict:
         return {k: replace(v, change, kind) for k, v in value.items()}
     return type(value)(replace(v, change, kind) for v in value) if type(value) in (list, tuple) else value
+
+
+def _is_public(x: torch.Tensor) -> bool:
+    return not (isinstance(x, SecretTensor) or x.is_meta)
 
 
 def _tensors(values):

@@ -8,7 +8,7 @@ import torch
 from ..protocols import functions
 from .arithmetic import add, mul, neg, sub
 from .compare import gt, lt, where
-from .table import apply, call, fixed_point, is_float, numbers, row, unknown
+from .table import apply, call, fixed_point, is_float, numbers, row, secret_form, session_of, unknown
 from .waiting import rectified
 
 
@@ -105,6 +105,7 @@ def leaky_relu(x, slope=0.01):
 
 @row("_prelu_kernel")
 def prelu(x, weight):
+    x = secret_form(x, session_of(x, weight))
     positive = relu(x)
     return add(positive, mul(sub(x, positive), weight))
 

@@ -12,7 +12,7 @@ from .arithmetic import add, bilinear, mul, sub
 from .masks import open_once
 from .reduce import average, mean, square
 from .squares import reshaped
-from .table import apply, become, fixed_point, is_secret, row, unknown
+from .table import apply, become, fixed_point, is_secret, row, secret_form, session_of, unknown
 
 
 @row("convolution")
@@ -111,7 +111,7 @@ def native_batch_norm(x, weight, bias, *rest):
     *statistics, training, momentum, eps = rest
     if not training:
         return batch_norm_inference(x, weight, bias, *statistics, momentum, eps)
-    dims = [d for d in range(x.dim()) if d != 1]
+    x, dims = _beside_secrets(x, weight, bias, *statistics), [d for d in range(x.dim()) if d != 1]
     center = mean(x, dims, True)
     squares = square(sub(x, center))
     scale = apply("rsqrt", add(mean(squares, dims, True), eps))
@@ -123,6 +123,11 @@ def native_batch_norm(x, weight, bias, *rest):
         if running is not None:
             become(running, add(mul(running, 1 - momentum), mul(new.reshape(-1), momentum)))
     return out, center.reshape(-1), reshaped(scale, -1)
+
+
+def _beside_secrets(x, *others):
+    """A public x in the guise of a secret, where only the layer's own numbers are secret."""
+    return secret_form(x, session_of(x, *others))
 
 
 def _will_go_back(x):
@@ -141,6 +146,7 @@ def _normalised(x, dims, eps, keep):
 
 @row("native_layer_norm")
 def layer_norm(x, shape, weight, bias, eps):
+    x = _beside_secrets(x, weight, bias)
     dims, keep = tuple(range(x.dim() - len(shape), x.dim())), _will_go_back(x)
     if is_secret(weight) and not keep:
         out, center, scale = apply("normalise", x, dims, eps, fixed_point(weight)), *[unknown(x).float()] * 2
@@ -152,6 +158,7 @@ def layer_norm(x, shape, weight, bias, eps):
 
 @row("native_group_norm")
 def group_norm(x, weight, bias, n, channels, size, groups, eps):
+    x = _beside_secrets(x, weight, bias)
     out, center, scale = _normalised(x.reshape(n, groups, -1), (2,), eps, _will_go_back(x))
     out = out.reshape(x.shape)
     out = out if weight is None else mul(out, _channels(weight, x))

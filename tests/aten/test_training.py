@@ -1,5 +1,7 @@
 """A training step on secrets: gradients and weights as in plaintext, and nothing opened but masked values."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -230,3 +232,38 @@ def test_an_eps_below_the_unit_is_named():
         pytest.warns(UserWarning, match="1e-08 has no effect on a secret whose unit is 2\\^-16"),
     ):
         mk.secret(torch.ones(2), owner=0).add_(1e-8)
+
+
+LAYERS = {
+    "linear": (nn.Linear(4, 3), (2, 4)),
+    "conv": (nn.Conv2d(2, 3, 2), (1, 2, 4, 4)),
+    "groups": (nn.Conv1d(2, 4, 2, groups=2), (1, 2, 5)),
+    "layer norm": (nn.LayerNorm(4), (2, 4)),
+    "group norm": (nn.GroupNorm(2, 4), (2, 4, 3)),
+    "batch norm": (nn.BatchNorm1d(4), (5, 4)),
+    "batch norm at rest": (nn.BatchNorm1d(4).eval(), (5, 4)),
+    "prelu": (nn.PReLU(), (3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_gradient_that_nobody_needs_to_hide_can_be_revealed_as_the_others(name):
+    """That of a sum by a bias, say, is public: 1 for each output."""
+    layer, shape = LAYERS[name]
+    layer, x = copy.deepcopy(layer), torch.randn(shape, requires_grad=True)
+    layer(x).sum().backward()
+    with mk.simulate(truncation="exact"):
+        secret_layer = mk.private(layer, owner=1)
+        secret_x = mk.secret(x.detach(), owner=0).requires_grad_()
+        secret_layer(secret_x).sum().backward()
+        for got, want in zip((secret_x, *secret_layer.parameters()), (x, *layer.parameters()), strict=True):
+            assert isinstance(got.grad, mk.SecretTensor)
+            assert torch.allclose(got.grad.reveal(), want.grad, atol=5e-3)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_private_layer_takes_public_numbers(name):
+    layer, shape = LAYERS[name]
+    x = torch.randn(shape)
+    with torch.no_grad(), mk.simulate(truncation="exact"):
+        assert torch.allclose(mk.private(layer, owner=1)(x).reveal(), copy.deepcopy(layer)(x), atol=2e-3)
