@@ -58,7 +58,7 @@ class Spool(OneTime):
         layout = tuple((type(s), s.party, s.data.dtype, s.data.shape, s.data.device) for s in shares)
         layout = self._layouts.setdefault(layout, layout)  # many draws are alike
         keys = [[piece if isinstance(piece, Keys) else None for piece in row] for row in pieces]
-        keys = keys if any(map(any, keys)) else [len(row) for row in pieces]
+        keys = keys if len(shares) < sum(map(len, pieces)) else [len(row) for row in pieces]
         return self._loader(0, 1, partial(self._pieces, self._write(record, "pieces"), record.shape, layout, keys))
 
     def _pieces(self, start, size, layout, keys):

@@ -234,7 +234,7 @@ def test_an_eps_below_the_unit_is_named():
         mk.secret(torch.ones(2), owner=0).add_(1e-8)
 
 
-LAYERS = {
+ALONE = {
     "linear": (nn.Linear(4, 3), (2, 4)),
     "conv": (nn.Conv2d(2, 3, 2), (1, 2, 4, 4)),
     "groups": (nn.Conv1d(2, 4, 2, groups=2), (1, 2, 5)),
@@ -246,10 +246,10 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ALONE)
 def test_a_gradient_that_nobody_needs_to_hide_can_be_revealed_as_the_others(name):
     """That of a sum by a bias, say, is public: 1 for each output."""
-    layer, shape = LAYERS[name]
+    layer, shape = ALONE[name]
     layer, x = copy.deepcopy(layer), torch.randn(shape, requires_grad=True)
     layer(x).sum().backward()
     with mk.simulate(truncation="exact"):
@@ -261,9 +261,9 @@ def test_a_gradient_that_nobody_needs_to_hide_can_be_revealed_as_the_others(name
             assert torch.allclose(got.grad.reveal(), want.grad, atol=5e-3)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ALONE)
 def test_a_private_layer_takes_public_numbers(name):
-    layer, shape = LAYERS[name]
+    layer, shape = ALONE[name]
     x = torch.randn(shape)
     with torch.no_grad(), mk.simulate(truncation="exact"):
         assert torch.allclose(mk.private(layer, owner=1)(x).reveal(), copy.deepcopy(layer)(x), atol=2e-3)

@@ -72,7 +72,7 @@ def test_what_is_loaded_or_given_up_makes_room():
     "correlation",
     [
         Compare((70,), 64, True, "dpf"), Compare((3, 7), 40, True), Lines((5,), (Cut(4, 5, 20, 9),)), Mask(3, (2, 2)),
-        Triple(Bilinear("matmul"), (3, 4), (4, 2)), DaBit((0,)),
+        Triple(Bilinear("matmul"), (3, 4), (4, 2)), DaBit((0,)), Compare((0, 3), 64, True, "dpf"),
     ],
 )  # fmt: skip
 def test_all_pieces_of_a_draw_come_back(correlation, memory):
