@@ -17,14 +17,16 @@ from .tensor import SecretTensor, secret
 
 
 def generate(
-    model, prompt: torch.Tensor, max_new_tokens: int, *, client: int = 0, top_k: int = 1, temperature: float = 1.0,
-    seed: int | None = None, stop: Collection[int] = (),
+    model, prompt: torch.Tensor, max_new_tokens: int, *, attention_mask: torch.Tensor | None = None, client: int = 0,
+    top_k: int = 1, temperature: float = 1.0, seed: int | None = None, stop: Collection[int] = (),
 ) -> Iterator[torch.Tensor]:  # fmt: skip
     """What follows the prompt, token by token: int64 [batch] each at party `client`, meta tensors at the others.
 
     model      from `private`: one of the zoo's, or a causal model of Hugging Face. One in plain text works as well: it
                writes what the private one should
     prompt     ids int64 [batch, n] or [n], known to the client; a meta tensor elsewhere
+    attention_mask  int64 [batch, n], public: 0 where a prompt that is shorter than others was padded, on its left, and
+               1 from its first token on. For models of Hugging Face; the length of each prompt is no secret then
     top_k      1: the most probable token. More: one of the top_k most probable, with their probabilities at
                `temperature`; the client adds the noise that decides, from `seed` (default: another one each time)
     stop       ids that end a row; after its first one the row is -1. When all rows have ended, all parties are told so
@@ -34,6 +36,7 @@ def generate(
     """
     reader = _reader(model)
     prompt = checked(model, prompt, max_new_tokens)
+    reader.mask = _checked_mask(reader, prompt, attention_mask)
     if not 1 <= top_k <= reader.tokens:
         raise ValueError(f"top_k={top_k}: this model has {reader.tokens} tokens to choose from")
     if not temperature > 0:
@@ -45,6 +48,12 @@ def generate(
 def checked(model, prompt: torch.Tensor, max_new_tokens: int) -> torch.Tensor:
     """The prompt as ids [batch, n]; ValueError or TypeError if this model cannot go on from it so far."""
     reader = _reader(model)
+    if isinstance(prompt, (list, tuple)) and len({len(ids) for ids in prompt if hasattr(ids, "__len__")}) > 1:
+        raise ValueError(
+            f"prompts of {', '.join(str(len(ids)) for ids in prompt)} tokens: those of one batch are as long as each "
+            "other. Write them one after the other, or, for a model of Hugging Face, pad the shorter ones on the left "
+            "with any token and say so in attention_mask="
+        )
     prompt = torch.as_tensor(prompt)
     if prompt.dtype != torch.int64 or isinstance(prompt, SecretTensor):
         raise TypeError(
@@ -65,6 +74,30 @@ def checked(model, prompt: torch.Tensor, max_new_tokens: int) -> torch.Tensor:
         wrong = sorted({int(i) for i in prompt.flatten() if not 0 <= i < reader.tokens})
         raise ValueError(f"ids {wrong}: this model knows 0 to {reader.tokens - 1}; was the text encoded for another?")
     return prompt
+
+
+def _checked_mask(reader, prompt: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
+    """The mask; None where all is text. ValueError for one that does not fit, or that the model would not heed."""
+    if mask is None:
+        return None
+    if isinstance(mask, SecretTensor) or mask.is_meta:
+        raise ValueError("an attention_mask is public, the same at all parties: it says which places are padding")
+    mask = mask.reshape(prompt.shape).long() if mask.numel() == prompt.numel() else mask.long()
+    if mask.shape != prompt.shape or not ((mask == 0) | (mask == 1)).all() or (mask.diff(dim=-1) < 0).any():
+        raise ValueError(
+            f"attention_mask {list(mask.shape)} for prompts {list(prompt.shape)}: a row for each prompt, zeros where "
+            "it is padded, on its left, and ones from its first token on"
+        )
+    if not mask[:, -1].all():
+        raise ValueError("attention_mask says that a prompt is empty: it needs one token at least")
+    if mask.all():
+        return None
+    if not reader.pads:
+        raise ValueError(
+            f"{type(reader.model).__name__} would read padding as text: write prompts of different lengths one after "
+            "the other; a model of Hugging Face takes attention_mask"
+        )
+    return mask
 
 
 def _write(reader, prompt, count, choose, client, stop) -> Iterator[torch.Tensor]:
@@ -177,6 +210,8 @@ class Cache:
 class _Reader:
     """One step of a model with `length` positions and a `vocabulary`, as the zoo's GPT has them."""
 
+    pads, mask = False, None
+
     def __init__(self, model):
         self.model, self.private = model, isinstance(next(model.parameters()), SecretTensor)
         self.length, self.tokens = self._sizes()
@@ -193,7 +228,12 @@ class _Reader:
 
 
 class _HuggingFaceReader(_Reader):
-    """A causal model of transformers, which reads embeddings and keeps a cache of its own making."""
+    """A causal model of transformers, which reads embeddings and keeps a cache of its own making.
+
+    `mask` [batch, n] says which of the positions that it knows, once it has read the next ones, are text.
+    """
+
+    pads = True
 
     def _sizes(self):
         config = self.model.config
@@ -220,7 +260,12 @@ class _HuggingFaceReader(_Reader):
 
     def __call__(self, rows, cache):
         embedded = rows @ self.model.get_input_embeddings().weight
-        return self.model(inputs_embeds=embedded, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+        options = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
+        if self.mask is not None:
+            known = self.mask.shape[1] - rows.shape[1]
+            options |= {"attention_mask": self.mask, "position_ids": (self.mask.cumsum(-1) - 1).clamp(min=0)[:, known:]}
+            self.mask = F.pad(self.mask, (0, 1), value=1)  # of the token that is chosen now
+        return self.model(inputs_embeds=embedded, **options).logits[:, -1]
 
 
 def _reader(model) -> _Reader:

@@ -59,6 +59,8 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
         for name, child in module.named_children():
             if (same := COMPOSED.get(type(child).__name__)) is not None:
                 setattr(module, name, same())
+        if (look := getattr(module, "warn_if_padding_and_no_attention_mask", None)) is not None:
+            module.warn_if_padding_and_no_attention_mask = partial(_unless_secret, look)
     _name_layers(secret_model, session)
     secret_model.register_forward_hook(_finish)
     return secret_model
@@ -83,6 +85,12 @@ def _shared(session: Session, values: list[torch.Tensor], owner: int, matrices: 
         with session.scope("fix"):
             out |= zip(masked, session.keep(session.fix(*(out[i] for i in masked))))
     return list(out.values())
+
+
+def _unless_secret(look, ids, *args, **kwargs):
+    """transformers looks for padding among the tokens, to warn of it; where they are secret nobody can tell."""
+    if not isinstance(ids, SecretTensor):
+        look(ids, *args, **kwargs)
 
 
 def _unique(tensors) -> list[torch.Tensor]:

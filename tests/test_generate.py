@@ -239,9 +239,8 @@ def test_a_plan_finds_a_text_that_is_too_long():
 # ---- Hugging Face ----------------------------------------------------------------------------------------------------
 
 
-@SUITES
-@pytest.mark.parametrize("family", ["GPT2", "Llama"])
-def test_a_hugging_face_model_generates_as_by_itself(family, suite):
+def hugging_face(family: str):
+    """A tiny model with random weights, and its own way of writing: rows, mask → [batch, 4] new tokens."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(1)
     sizes = {
@@ -255,9 +254,73 @@ def test_a_hugging_face_model_generates_as_by_itself(family, suite):
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
     for weight in model.parameters():
         weight.data += 0.3 * torch.randn(weight.shape)
-    mask = torch.ones_like(PROMPTS)
     options = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False, "suppress_tokens": None}
-    want = model.generate(PROMPTS, attention_mask=mask, eos_token_id=None, pad_token_id=0, **options)[:, 5:]
+
+    def by_itself(rows, mask):
+        out = model.generate(rows, attention_mask=mask, eos_token_id=None, pad_token_id=0, **options)
+        return out[:, rows.shape[1] :]
+
+    return model, by_itself
+
+
+@SUITES
+@pytest.mark.parametrize("family", ["GPT2", "Llama"])
+def test_a_hugging_face_model_generates_as_by_itself(family, suite):
+    model, by_itself = hugging_face(family)
+    want = by_itself(PROMPTS, torch.ones_like(PROMPTS))
     assert torch.equal(written(model, PROMPTS, 4), want)
     with mk.simulate(suite=suite):
         assert torch.equal(written(mk.private(model, owner=1), PROMPTS, 4), want)
+
+
+PADDED = torch.tensor([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1]])
+
+
+@pytest.mark.parametrize(("family", "suite"), [("GPT2", "bits"), ("GPT2", "fss"), ("Llama", "fss")])
+def test_prompts_of_different_lengths(family, suite):
+    """Padded on the left, with a mask that says where: each goes on as it would alone."""
+    model, by_itself = hugging_face(family)
+    want = by_itself(PROMPTS, PADDED)
+    alone = by_itself(PROMPTS[1:, 2:], torch.ones(1, 3, dtype=torch.int64))
+    assert torch.equal(want[1:], alone) and not torch.equal(want, by_itself(PROMPTS, torch.ones_like(PROMPTS)))
+    assert torch.equal(written(model, PROMPTS, 4, attention_mask=PADDED), want)
+
+    def program(model, prompt):
+        return written(mk.private(model, owner=1), prompt, 4, attention_mask=PADDED)
+
+    plan = mk.plan(program, model, PROMPTS, suite=suite)
+    with mk.simulate(suite=suite) as session:
+        session.prepare(plan.draws)
+        assert torch.equal(program(model, PROMPTS), want)
+    report = session.report()
+    assert report.unplanned == {} and (report.rounds(), report.sent()) == (plan.report.rounds(), plan.report.sent())
+
+
+def test_prompts_that_are_not_padded_are_refused():
+    rows = [PROMPTS[0], PROMPTS[1, :3]]
+    with pytest.raises(ValueError, match="prompts of 5, 3 tokens.*one after the other.*on the left.*attention_mask="):
+        mk.generate(small(), rows, 2)
+    assert torch.equal(written(small(), PROMPTS.tolist(), 2), written(small(), PROMPTS, 2))
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (PADDED.flip(1), "zeros where it is padded, on its left"),
+        (PADDED[:, :3], r"attention_mask \[2, 3\] for prompts \[2, 5\]"),
+        (2 * PADDED, "zeros where it is padded"),
+        (PADDED.where(PADDED[:1] == 1, 0) * torch.tensor([[1], [0]]), "a prompt is empty"),
+        (PADDED.to("meta"), "is public"),
+    ],
+)
+def test_a_mask_that_says_something_else_is_refused(mask, message):
+    model, _ = hugging_face("GPT2")
+    with pytest.raises(ValueError, match=message):
+        mk.generate(model, PROMPTS, 2, attention_mask=mask)
+
+
+def test_a_model_without_padding_says_so():
+    with pytest.raises(ValueError, match="GPT would read padding as text: write prompts .* one after the other"):
+        mk.generate(small(), PROMPTS, 2, attention_mask=PADDED)
+    everywhere = torch.ones_like(PROMPTS)
+    assert torch.equal(written(small(), PROMPTS, 2, attention_mask=everywhere), written(small(), PROMPTS, 2))

@@ -73,3 +73,10 @@ def test_what_does_not_fit_is_named_before_anything_is_sent(model):
 def test_check_foretells_the_bill(model):
     found = check(model, TOKENS, suite="fss")
     assert found and "every operator has a row" in str(found) and found.plan.report.key_bytes > 0
+
+
+@pytest.mark.parametrize("secret_ids", [True, False])
+def test_a_padding_token_is_not_looked_for_among_secrets(model, secret_ids, monkeypatch):
+    """transformers would warn where it sees padding and no mask; without one all tokens are text, as in plaintext."""
+    monkeypatch.setattr(model.config, "pad_token_id", 0)
+    same(logits, model, TOKENS, suite="fss", secret_ids=secret_ids)
