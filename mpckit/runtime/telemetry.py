@@ -62,15 +62,21 @@ class EventSender:
 
     def _flush(self):
         while self._buffer:
-            batch = [self._buffer.popleft() for _ in range(min(BATCH, len(self._buffer)))]
-            # An Event goes as the list of its fields: naming them in each costs a party more than all the rest.
-            text = json.dumps({"party": self.party, "dropped": self.dropped, "events": batch}).encode()
-            try:
-                if len(text) > LONGEST_MESSAGE:
-                    raise zmq.Again
-                self._socket.send_multipart([self._token, text], zmq.NOBLOCK)
-            except zmq.Again:
-                self.dropped += len(batch)
+            self._send([self._buffer.popleft() for _ in range(min(BATCH, len(self._buffer)))])
+
+    def _send(self, batch: list):
+        # An Event goes as the list of its fields: naming them in each costs a party more than all the rest.
+        text = json.dumps({"party": self.party, "dropped": self.dropped, "events": batch}).encode()
+        if len(text) > LONGEST_MESSAGE and len(batch) > 1:  # one that is too long must not take the others with it
+            self._send(batch[: len(batch) // 2])
+            self._send(batch[len(batch) // 2 :])
+            return
+        try:
+            if len(text) > LONGEST_MESSAGE:
+                raise zmq.Again
+            self._socket.send_multipart([self._token, text], zmq.NOBLOCK)
+        except zmq.Again:
+            self.dropped += len(batch)
 
     def close(self):
         """Leave; what is in the buffer still goes out, for half a second. May be called again."""
@@ -166,7 +172,7 @@ class EventListener:
                 continue
             self.dropped[party] = dropped
             for event in events:
-                event = {"party": party, "dropped": dropped, **event}
+                event = {"party": party, "dropped": dropped, "phase": None, **event}  # all who listen ask which it is
                 self._pass_on(event)
                 self.events.append(event)  # now: who sees it here may rely on all who listen having taken it in
         self._socket.close()

@@ -104,7 +104,7 @@ def test_a_callback_that_breaks_is_reported_and_the_rest_goes_on():
     listener.subscribe(lambda event: 1 / 0)
     sender = EventSender(listener.address, 0, TOKEN)
     sender.send(a=1), sender.send(a=2)
-    assert until(lambda: len(listener.events) == 2)
+    assert until(lambda: len(listener.events) == 2) and {e["phase"] for e in listener.events} == {None}
     assert listener.errors == ["ZeroDivisionError: division by zero"] * 2
     sender.close(), listener.close()
 
@@ -137,6 +137,18 @@ def test_what_does_not_fit_is_dropped_counted_and_told(monkeypatch):
     sender.send(huge="x" * 2_000_000)
     sender.close()
     assert sender.dropped == 31 and not listener.errors
+    listener.close()
+
+
+def test_what_is_too_long_takes_nothing_else_with_it():
+    listener = EventListener(TOKEN)
+    sender = EventSender(listener.address, 0, TOKEN)
+    for value in (1, "x" * 2_000_000, 2, 3):
+        sender.send(phase="tell", value=value)
+    sender.close()
+    assert until(lambda: len(listener.events) == 3)
+    assert [e["value"] for e in listener.events] == [1, 2, 3] and sender.dropped == 1
+    assert listener.dropped == {0: 1}, "and the next message says so"
     listener.close()
 
 
