@@ -9,7 +9,8 @@ def tell(value) -> None:
     """Say `value`, a public tensor, number or text, to the notebook that runs the program; nobody else hears it.
 
     A meta tensor, the shape of what this party may not know, says nothing. In the simulator nobody listens.
-    Raises SecretError for a secret, which must be revealed first, TypeError for an object that JSON cannot say.
+    What is longer than a megabyte is lost on the way. Raises SecretError for a secret, which must be revealed first,
+    TypeError for an object that JSON cannot say.
     """
     if isinstance(value, torch.Tensor):
         value = None if value.is_meta else value.tolist()
