@@ -9,10 +9,11 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from .aten.layers import FOLDED, Folded
+from .cell import SecretError, constant_shares
 from .offline.plan import Plan, plan
 from .runtime.report import size
 from .runtime.session import Session
-from .tensor import SecretError, SecretTensor, answer, constant_shares, describe, on_dispatch, replace, secret
+from .tensor import SecretTensor, answer, describe, on_dispatch, replace, secret
 
 AT_ONCE = 1 << 26  # words of weights that are shared in one round, where a session has a `weight_memory`
 # transformers writes these out in powers and tanh; they are one function of one variable, and one table here.

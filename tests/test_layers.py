@@ -1,7 +1,7 @@
 """Imports point down only: a module imports from lower rows and from its own.
 
 6  engines  show   zoo  bench …         what a person touches beside torch
-5  tensor   aten  nn  folding  generate  torch on top, protocols below
+5  cell  tensor  aten  nn  folding  generate  torch on top, protocols below
 4  runtime  offline                     the only code that does I/O or keeps state
 3  protocols                            generators
 2  ask   correlations                   the vocabulary
@@ -22,7 +22,7 @@ ROWS = [
     {"ask", "correlations"},
     {"protocols"},
     {"runtime", "offline"},
-    {"tensor", "aten", "nn", "folding", "generate"},
+    {"cell", "tensor", "aten", "nn", "folding", "generate"},
     {
         "engines",
         "show",

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..tensor import SecretError, finite
+from ..cell import SecretError, finite
 from .arithmetic import add, mul, neg, sub
 from .reduce import count, dimensions
 from .table import (

@@ -6,8 +6,9 @@ weights that a step of training has changed are opened once, for the way forward
 elements, `weight.t()` say, lends its mask from the tensor it is a view of, and the other way round.
 """
 
+from ..cell import Cell
 from ..correlations.products import REARRANGEMENTS
-from ..tensor import TABLE, Cell, SecretTensor
+from ..tensor import TABLE, SecretTensor
 
 
 def open_once(*factors: SecretTensor) -> tuple[SecretTensor, ...]:

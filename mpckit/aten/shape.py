@@ -6,8 +6,9 @@ from itertools import accumulate
 import torch
 from torch.utils._mode_utils import no_dispatch
 
+from ..cell import Cell, SecretError
 from ..runtime.session import Shared
-from ..tensor import Cell, SecretError, SecretTensor
+from ..tensor import SecretTensor
 from .table import (
     alike,
     aten,

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import torch
 
+from ..cell import Cell
 from ..protocols import functions
-from ..tensor import Cell, SecretTensor
+from ..tensor import SecretTensor
 from .table import call, is_float, local, unit
 
 MEAN_BITS = 16  # that a square keeps beyond the session's for a mean: so its sum has half the room that the mean had

@@ -14,7 +14,8 @@ from functools import partial, reduce
 
 import torch
 
-from ..tensor import Cell, SecretTensor
+from ..cell import Cell
+from ..tensor import SecretTensor
 from .table import both, call, each, fixed_point, is_secret, local, secret_form, unit
 
 CONTIGUOUS = torch.Tensor.contiguous
