@@ -80,6 +80,8 @@ class Bilinear:
         """Share of the product of masked operands: d = x - a and e = y - b are public."""
         if self.kind == "mul":
             return kernels.beaver(c, d, b, a, e, first)
+        if self.kind == "matmul":
+            return c + kernels.matmul_two(d, b, a + d if first else a, e)
         return c + self(d, b) + self(a + d if first else a, e)
 
 

@@ -62,6 +62,7 @@ from .reference import (  # noqa: E402
     keystream,
     lookup,
     matmul,
+    matmul_two,
     pack,
     packed_bytes,
     select,
@@ -74,6 +75,6 @@ from .reference import (  # noqa: E402
 __all__ = [
     "KERNELS", "Kernel", "at_least", "beaver", "conv", "dcf_eval", "dcf_gen", "digit_compare", "digit_tables",
     "dpf_all", "dpf_eval", "dpf_gen", "dpf_look_up", "dpf_parity", "from_planes", "join_packed", "kernel", "keystream",
-    "load", "lookup", "matmul", "pack", "packed_bytes", "prg", "select", "select_truncated", "signed_lookup",
-    "to_planes", "tree_node", "truncated", "unpack",
+    "load", "lookup", "matmul", "matmul_two", "pack", "packed_bytes", "prg", "select", "select_truncated",
+    "signed_lookup", "to_planes", "tree_node", "truncated", "unpack",
 ]  # fmt: skip

@@ -47,6 +47,11 @@ def matmul(a, b):
     return torch.from_numpy(out).reshape(*a.shape[:-1], b.shape[1])
 
 
+@definition.matmul_two.on("cpu")
+def matmul_two(a, b, c, d):
+    return matmul(a, b).add_(matmul(c, d))
+
+
 @njit(cache=True)
 def _rows_by_matrix(a, b, out):
     for n0 in range(0, b.shape[1], 4096):

@@ -23,6 +23,12 @@ def matmul(a, b):
 
 
 @kernel
+def matmul_two(a, b, c, d):
+    """a @ b + c @ d modulo 2^64, a shaped as c and b as d: the products of a masked product."""
+    return torch.matmul(a, b) + torch.matmul(c, d)
+
+
+@kernel
 def conv(x, w, stride, padding, dilation, groups):
     """Convolution modulo 2^64: x [N, C, L] or [N, C, H, W], w [O, C/groups, …].
 

@@ -57,6 +57,12 @@ def matmul():
     yield words(4, 6), words(1, 6).expand(6, 6)
 
 
+def matmul_two():
+    for a, b in matmul():
+        yield a, b, words(*a.shape), words(*b.shape)
+    yield words(70, 300), words(300, 90), words(300, 70).mT, words(90, 300).mT
+
+
 GRID_1D = list(itertools.product((1, 2, 3), (0, 1, 2), (1, 2), (1, 2, 4)))
 GRID_2D = [
     ((s1, s2), (p1, p2), (d1, d2), g)
@@ -277,6 +283,7 @@ EXAMPLES = {
     f.__name__: f
     for f in (
         matmul,
+        matmul_two,
         conv,
         beaver,
         select,

@@ -126,9 +126,9 @@ def test_digits_are_exact_on_odd_shapes(shape):
     torch.manual_seed(8)
     rows, inner, columns = shape
     a, b, turned = words(rows, inner), words(inner, columns), words(columns, inner).mT
-    assert torch.equal(products.by_digits(a, b), a @ b) and torch.equal(products.by_digits(a, turned), a @ turned)
+    assert torch.equal(products.by_digits((a, b)), a @ b) and torch.equal(products.by_digits((a, turned)), a @ turned)
     wide = words(rows, 2 * inner)[:, ::2]
-    assert torch.equal(products.by_digits(wide, b), wide @ b)
+    assert torch.equal(products.by_digits((wide, b)), wide @ b)
 
 
 @pytest.mark.parametrize("inner", [1, products.TERMS - 1, products.TERMS, products.TERMS + 1, 1 << 14, 40_000])
@@ -138,15 +138,15 @@ def test_digits_are_exact_at_their_largest(inner):
     low, high = ((v + 2**63) % 2**64 - 2**63 for v in (low, high))
     for x, y in itertools.product((low, high, -1, -(2**63), 2**63 - 1), (low, high)):
         a, b = torch.full((17, inner), x), torch.full((inner, 3), y)
-        assert torch.equal(products.by_digits(a, b), a @ b)
+        assert torch.equal(products.by_digits((a, b)), a @ b)
 
 
 def test_digits_are_bytes_from_minus_128_on_that_add_up():
     torch.manual_seed(9)
     x = torch.cat((words(1000, 3), hard(100, 3)))
-    split = products.digits(x).view(len(x), 8, 16).long()
+    split = products.digits([x]).view(len(x), 8, 16).long()
     assert torch.equal(sum(split[:, i, :3] << (8 * i) for i in range(8)), x) and not split[..., 3:].any()
-    assert torch.equal(products.digits(x, turned=True).view(len(x), 8, 16), split.flip(1).to(torch.int8))
+    assert torch.equal(products.digits([x], turned=True).view(len(x), 8, 16), split.flip(1).to(torch.int8))
     most = 8 * products.TERMS * 128 * 128
     assert most < 2**31, "a sum of digits fits int32"
 
@@ -180,11 +180,31 @@ def test_large_products_and_convolutions_take_digits_or_limbs(on_host, monkeypat
     assert on_host == []
 
 
-def test_an_older_card_takes_limbs(monkeypatch):
+@pytest.mark.parametrize("inner", [70, products.TERMS // 2, products.TERMS // 2 + 1, products.TERMS + 5])
+def test_two_products_are_one(on_host, monkeypatch, inner):
+    ways = taken(monkeypatch)
+    torch.manual_seed(10)
+    two = KERNELS["matmul_two"].bodies["cuda"]
+    a, b, c, d = words(3, 30, inner), words(inner, 700), words(3, 30, inner), words(700, inner).mT
+    assert torch.equal(two(a, b, c, d), a @ b + c @ d) and ways == ["by_digits"]
+    low = torch.full((90, inner), products.BIAS ^ 0)  # all digits -128, two products of them: the largest sum
+    assert torch.equal(products.by_digits((low, low.mT), (low, low.mT)), 2 * (low @ low.mT))
+
+
+def test_a_card_is_asked_once_whether_it_takes_digits(monkeypatch):
+    asked, ask = [], products._multiplies_digits.__wrapped__
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    assert not products._multiplies_digits(torch.device("cuda:0"))
+    assert not ask(torch.device("cuda:0"))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    assert products._multiplies_digits(torch.device("cuda:0"))
+    arange = torch.arange
+    monkeypatch.setattr(torch, "arange", lambda *args, device: asked.append(device) or arange(*args))
+    assert ask(torch.device("cuda:0")) and len(asked) == 2
+
+    def refused(*_):
+        raise RuntimeError("CUBLAS_STATUS_NOT_SUPPORTED")
+
+    monkeypatch.setattr(torch, "_int_mm", refused)
+    assert not ask(torch.device("cuda:0")), "limbs serve"
 
 
 def test_a_batch_that_would_not_fit_is_unfolded_in_parts(on_host, monkeypatch):

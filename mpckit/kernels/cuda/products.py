@@ -18,6 +18,8 @@ order, is an integer of at most 2^53 and exact in float64. Limbs side by side, [
 each sum one product of matrices: the parts that belong together lie together in both.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 
@@ -52,13 +54,23 @@ def matmul(a, b):
     return _product(a, b).reshape(*lead, rows, columns)
 
 
+@definition.matmul_two.on("cuda")
+def matmul_two(a, b, c, d):
+    alike = a.shape == c.shape and b.shape == d.shape and b.dim() == 2 <= a.dim() and a.shape[-1] == b.shape[0]
+    rows = a.shape[:-1].numel()
+    if not alike or min(rows, *b.shape) < LARGE or not _pays(a.device, rows, *b.shape):
+        return matmul(a, b) + matmul(c, d)
+    pairs = [(v.reshape(rows, v.shape[-1]), w) for v, w in ((a, b), (c, d))]
+    return by_digits(*pairs).reshape(*a.shape[:-1], b.shape[1])
+
+
 def _product(a, b):
     """[Z, rows, inner] by [Z, inner, columns] → [Z, rows, columns]."""
     batch, rows, inner = a.shape
     columns = b.shape[-1]
     if min(rows, inner, columns) >= LARGE:
-        if batch <= FEW_MATRICES and rows * inner * columns >= MACS and _multiplies_digits(a.device):
-            return torch.stack([by_digits(*pair) for pair in zip(a, b)]) if batch > 1 else by_digits(a[0], b[0])[None]
+        if batch <= FEW_MATRICES and _pays(a.device, rows, inner, columns):
+            return torch.stack([by_digits(pair) for pair in zip(a, b)]) if batch > 1 else by_digits((a[0], b[0]))[None]
         return by_limbs(a, b)
     out = torch.zeros((batch, rows, columns), dtype=torch.int64, device=a.device)
     if not out.numel() or not inner:
@@ -74,36 +86,54 @@ def _product(a, b):
     return out
 
 
+def _pays(device, rows, inner, columns) -> bool:
+    return rows * inner * columns >= MACS and _multiplies_digits(device)
+
+
+@functools.cache
 def _multiplies_digits(device) -> bool:
-    """Whether its tensor cores take int8, as those of an A100 and of later cards do."""
-    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
+    """Whether its tensor cores take int8, as those of an A100 and of later cards do, and torch has them: asked once."""
+    if device.type != "cuda":
+        return True
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    a, b = (torch.arange(i, i + 64 * 96, device=device) << 33 for i in (5, 7))
+    a, b = a.view(64, 96), b.view(96, 64)
+    try:
+        return torch.equal(by_digits((a, b)), by_limbs(a, b))
+    except RuntimeError:  # a build of torch, or of its library, without such products: limbs serve
+        return False
 
 
-def digits(x: torch.Tensor, turned: bool = False) -> torch.Tensor:
-    """int8 [R, 8·K'] of words [R, K], K' the next multiple of 16: all of digit 0, then all of digit 1, …; or `turned`
-    from the highest digit down. What is added is 0.
+def digits(some: list[torch.Tensor], turned: bool = False) -> torch.Tensor:
+    """int8 [R, 8·K'] of words [R, K], several side by side: all of digit 0, then all of digit 1, …; or `turned` from
+    the highest digit down. K' is the next multiple of 16 to their columns; what is added is 0.
     """
-    rows, terms = x.shape
-    # With 128 more in each digit there is no borrow between them, and a flipped top bit takes the 128 away again.
-    split = (x.reshape(-1) + BIAS).bitwise_xor_(BIAS).view(torch.int8).view(rows, terms, DIGITS).mT
-    out = torch.zeros((rows, DIGITS, -(-terms // 16) * 16), dtype=torch.int8, device=x.device)
-    out[..., :terms] = split.flip(1) if turned else split
+    rows, terms = len(some[0]), sum(x.shape[1] for x in some)
+    out, at = some[0].new_zeros((rows, DIGITS, -(-terms // 16) * 16), dtype=torch.int8), 0
+    for x in some:
+        # With 128 more in each digit there is no borrow between them, and a flipped top bit takes the 128 away again.
+        split = (x.reshape(-1) + BIAS).bitwise_xor_(BIAS).view(torch.int8).view(*x.shape, DIGITS).mT
+        out[..., at : at + x.shape[1]] = split.flip(1) if turned else split
+        at += x.shape[1]
     return out.flatten(1)
 
 
-def by_digits(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """a @ b modulo 2^64 by products of int8 matrices: [M, K] · [K, N], M at least 17."""
-    total = torch.zeros((a.shape[0], -(-b.shape[1] // 8) * 8), dtype=torch.int64, device=a.device)
-    spare = total.shape[1] - b.shape[1]
-    for k in range(0, a.shape[1] if b.shape[1] else 0, TERMS):
-        left, right = digits(a[:, k : k + TERMS], turned=True), digits(b[k : k + TERMS].mT)
+def by_digits(*pairs: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """The sum of a @ b over all pairs, modulo 2^64, by products of int8 ones: [M, K] · [K, N] each, M from 17 on."""
+    (rows, inner), columns = pairs[0][0].shape, pairs[0][1].shape[1]
+    total = pairs[0][0].new_zeros((rows, -(-columns // 8) * 8))
+    spare, most = total.shape[1] - columns, TERMS // len(pairs)
+    for k in range(0, inner if columns else 0, most):
+        left = digits([a[:, k : k + most] for a, _ in pairs], turned=True)
+        right = digits([b[k : k + most].mT for _, b in pairs])
         right = F.pad(right, (0, 0, 0, spare)) if spare else right
         each = left.shape[1] // DIGITS
         for power in range(DIGITS):
             terms = (power + 1) * each
             part = torch._int_mm(left[:, left.shape[1] - terms :], right[:, :terms].mT)
             total.add_(part, alpha=1 << (8 * power))
-    return total[:, : b.shape[1]]
+    return total[:, :columns]
 
 
 def limbs(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
