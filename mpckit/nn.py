@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch.utils._pytree import tree_leaves
 
-from .aten.layers import FOLDED, Folded
+from .aten.layers import FOLDED, Folded, rms_norm
 from .cell import SecretError, constant_shares
 from .offline.plan import Plan, plan
 from .runtime.report import size
@@ -18,6 +18,9 @@ from .tensor import SecretTensor, answer, describe, on_dispatch, replace, secret
 AT_ONCE = 1 << 26  # words of weights that are shared in one round, where a session has a `weight_memory`
 # transformers writes these out in powers and tanh; they are one function of one variable, and one table here.
 COMPOSED = {name: partial(torch.nn.GELU, "tanh") for name in ("NewGELUActivation", "FastGELUActivation")}
+
+# … and norms in squares, means, roots and two products.
+RMS_NORMS = {"RMSNorm", "LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 
 
 def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
@@ -60,6 +63,8 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
         for name, child in module.named_children():
             if (same := COMPOSED.get(type(child).__name__)) is not None:
                 setattr(module, name, same())
+        if type(module).__name__ in RMS_NORMS:
+            module.forward = partial(rms_norm, module)
         if (look := getattr(module, "warn_if_padding_and_no_attention_mask", None)) is not None:
             module.warn_if_padding_and_no_attention_mask = partial(_unless_secret, look)
     _name_layers(secret_model, session)

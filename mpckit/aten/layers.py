@@ -156,6 +156,20 @@ def layer_norm(x, shape, weight, bias, eps):
     return out if bias is None else add(out, bias), center, scale
 
 
+def rms_norm(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What nn.RMSNorm, or a class of transformers like it, says of x: by one protocol, which torch's own composition of
+    squares, a mean, a root and two products never becomes. Where gradients go back it stays composed.
+    """
+    weight = layer.weight
+    goes_back = torch.is_grad_enabled() and any(v.requires_grad for v in (x, weight) if v is not None)
+    if not (is_secret(x) and is_secret(weight) and x.dtype.is_floating_point) or goes_back:
+        return type(layer).forward(layer, x)
+    eps = getattr(layer, "variance_epsilon", None) or getattr(layer, "eps", None) or torch.finfo(x.dtype).eps
+    dims = tuple(range(x.dim() - weight.dim(), x.dim()))
+    with x.session.meter.scope("rms_norm"):
+        return apply("rms_norm", x, dims, eps, fixed_point(weight))
+
+
 @row("native_group_norm")
 def group_norm(x, weight, bias, n, channels, size, groups, eps):
     x = _beside_secrets(x, weight, bias)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from ..ask import Protocol, together
 from ..share import AShare
-from .normalise import OF_SQUARES, maximum_over, mean, minimum_over, normalise, of_squares, variance
+from .normalise import OF_SQUARES, maximum_over, mean, minimum_over, normalise, of_squares, rms_norm, variance
 from .products import product, scale, square
 from .softmax import attend, exp_table, log_softmax, softmax, softmax_where
 from .splines import tabulated
@@ -24,7 +24,8 @@ from .tables import Piece, fit
 __all__ = [
     "OF_SQUARES", "absolute", "attend", "clamp", "division", "erf", "exp", "exp_nonpositive", "gelu", "log",
     "log_softmax", "maximum_over", "mean", "minimum_over", "normalise", "of_squares", "power", "product", "reciprocal",
-    "rsqrt", "scale", "sigmoid", "silu", "softmax", "softmax_where", "softplus", "sqrt", "square", "tanh", "variance",
+    "rms_norm", "rsqrt", "scale", "sigmoid", "silu", "softmax", "softmax_where", "softplus", "sqrt", "square", "tanh",
+    "variance",
 ]  # fmt: skip
 
 # ---- bounded functions ---------------------------------------------------------------------------

@@ -6,7 +6,10 @@ session.run(functions.normalise, session.suite, x, (1, 2))      # (x - mean) / d
 
 import pytest
 import torch
-from truth import MODES, ULP, WHOLE, evaluate, on_grid
+from truth import MODES, ULP, WHOLE, evaluate, on_grid, stated
+
+from mpckit.protocols import functions
+from mpckit.runtime.session import Session
 
 both = pytest.mark.parametrize("mode", WHOLE)
 
@@ -90,6 +93,32 @@ def test_layer_norm_where_the_variance_spans_seven_decades(mode):
     x = on_grid(x / x.std(1, unbiased=False, keepdim=True) * variance.sqrt()[:, None])
     out, _, _ = evaluate("normalise", x, mode=mode, plain=(1,))
     assert (out - torch.nn.functional.layer_norm(x, (768,))).abs().max() <= 3e-3
+
+
+@pytest.mark.parametrize("shape, dims", [((7, 768), 1), ((4, 6, 5), (1, 2)), ((3, 1), 1), ((3, 4096), 1), ((0, 5), 1)])
+@pytest.mark.parametrize("spread", (0.03, 1.0, 100.0))
+@both
+def test_rms_norm(shape, dims, spread, mode):
+    """One opening of x serves its squares and the weights; then a table, a product, a truncation."""
+    x, weight = (
+        on_grid(torch.randn(shape, dtype=torch.float64) * spread),
+        on_grid(torch.rand(shape[1:]).double() * 4 - 2),
+    )
+    root = (x.square().mean(dims, True) + 1e-5).sqrt()
+    out, rounds, sent = evaluate("rms_norm", x, mode=mode, plain=(dims,))
+    assert ((out - x / root).abs() <= 3e-4 * (x / root).abs() + 2 * ULP / root + 2 * ULP).all()
+    assert rounds <= {"bits": stated("rms_norm")[0], "fss": 9}[mode]
+
+    def weighed(mpc, x, weight):
+        return functions.rms_norm(mpc, x, dims, 1e-5, weight)
+
+    session = Session(2, insecure_seed=1, **MODES[mode])
+    shares = session.share(x, 0), session.share(weight, 1)
+    before = session.meter.total().rounds
+    got = session.ring.decode(session.open(session.run(weighed, session.suite, *shares)), torch.float64)
+    truth = weight * x / root
+    assert ((got - truth).abs() <= 4e-4 * truth.abs() + 4 * ULP / root + 4 * ULP).all()
+    assert session.meter.total().rounds - before - 1 <= {"bits": stated("rms_norm")[0], "fss": 9}[mode]
 
 
 @both

@@ -49,3 +49,25 @@ def test_frequencies_are_public_since_no_checkpoint_has_them(model):
         rotary = mk.private(model, owner=1).model.rotary_emb
     assert not isinstance(rotary.inv_freq, mk.SecretTensor)
     assert torch.equal(rotary.inv_freq, model.model.rotary_emb.inv_freq)
+
+
+def test_a_norm_is_one_protocol(model):
+    """Squares and weights from one opening of its input: nine rounds with keys, where torch composes twelve."""
+    report = same(logits, model, TOKENS, suite="fss")
+    norms = [line for line in report.lines if line.path.endswith("/rms_norm")]
+    assert len(norms) == 5 and {line.rounds for line in norms} == {9}
+    assert not any(line.path.endswith(("/rsqrt", "/pow")) for line in report.lines)
+
+
+NORMS = [torch.nn.RMSNorm(6, eps=1e-5), transformers.models.llama.modeling_llama.LlamaRMSNorm(6)]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_norm_that_learns_stays_composed(norm):
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
+    norm(x).square().sum().backward()
+    with mk.simulate(insecure_seed=1):
+        private = mk.private(norm, owner=1)
+        private(mk.secret(x, owner=0)).square().sum().backward()
+        assert (private.weight.grad.reveal() - norm.weight.grad).abs().max() < 1e-2
+    norm.weight.grad = None
