@@ -4,6 +4,7 @@ Keys of function secret sharing are most of it. What is dealt ahead for a progra
 that is written say, are many small pieces: each tensor costs a kilobyte besides its words.
 """
 
+import contextlib
 import dataclasses
 import os
 import tempfile
@@ -37,12 +38,13 @@ class Spool(OneTime):
         size = sum(t.nbytes for t in tensors.values()) // len(keys)
         if self.held + size * len(keys) <= self.memory:
             return [self._loader(size, 0, lambda key=key: key) for key in keys]
-        places = {i: self._write(t) for i, t in tensors.items()}
-        # Nothing of the key itself may stay, not even an empty slice: it would keep all of its memory.
-        return [
-            self._loader(0, 1, partial(_build, type(key), _others(key), self._read, _places(key, places)))
-            for key in keys
-        ]
+        with self._writing():
+            places = {i: self._write(t) for i, t in tensors.items()}
+            # Nothing of the key itself may stay, not even an empty slice: it would keep all of its memory.
+            return [
+                self._loader(0, 1, partial(_build, type(key), _others(key), self._read, _places(key, places)))
+                for key in keys
+            ]
 
     def keep(self, pieces: list[tuple]) -> Callable:
         """What gives the pieces of a draw back, party by party: shares wait here, keys where `hold` has put them."""
@@ -59,7 +61,9 @@ class Spool(OneTime):
         layout = self._layouts.setdefault(layout, layout)  # many draws are alike
         keys = [[piece if isinstance(piece, Keys) else None for piece in row] for row in pieces]
         keys = keys if len(shares) < sum(map(len, pieces)) else [len(row) for row in pieces]
-        return self._loader(0, 1, partial(self._pieces, self._write(record, "pieces"), record.shape, layout, keys))
+        with self._writing():
+            start = self._write(record, "pieces")
+            return self._loader(0, 1, partial(self._pieces, start, record.shape, layout, keys))
 
     def _pieces(self, start, size, layout, keys):
         record, at, shares = self._read(start, size, "cpu", torch.uint8), 0, []
@@ -70,6 +74,15 @@ class Spool(OneTime):
         shares = iter(shares)
         rows = ([None] * row if isinstance(row, int) else row for row in keys)
         return [tuple(next(shares) if piece is None else piece for piece in row) for row in rows]
+
+    @contextlib.contextmanager
+    def _writing(self):
+        """Until a loader stands for it, what is written waits too: the last of the others may go meanwhile."""
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self._release(0, 1)
 
     def _loader(self, held, waiting, load):
         self.held += held

@@ -67,6 +67,34 @@ def test_what_is_loaded_or_given_up_makes_room():
         assert (spool.held, spool.waiting, size(spool)) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_is_being_written_stays_when_all_that_waited_goes(monkeypatch, when):
+    """The last to wait may go at any moment, when a failed run's frames are collected say: the file must not begin
+    anew under what is on its way into it, which would come back as zeros, or as other keys.
+    """
+    spool, keys, write = Spool(0), pair(), os.pwrite
+    pieces = LocalDealer({0: bytes([1]) * 32, 1: bytes([2]) * 32}).deal(0, Compare((70,), 64, True))
+    waiting = [spool.hold(pair()), spool.hold(pair())]
+
+    def lets_go(descriptor, data, at):
+        if when == "before" and waiting:
+            waiting.pop()
+        done = write(descriptor, data, at)
+        if when == "after" and waiting:
+            waiting.pop()
+        return done
+
+    monkeypatch.setattr(spools.os, "pwrite", lets_go)
+    loads = spool.hold(keys)
+    assert not waiting and all(same(load(), key) for load, key in zip(loads, keys, strict=True))
+    waiting, loads = [loads], None
+    load = spool.keep(pieces)
+    for row, expected in zip(load(), pieces, strict=True):
+        assert all(torch.equal(piece.data, other.data) for piece, other in zip(row, expected, strict=True))
+    del load, waiting[:]
+    assert (spool.waiting, size(spool)) == (0, 0)
+
+
 @pytest.mark.parametrize("memory", [0, 1 << 30])
 @pytest.mark.parametrize(
     "correlation",
