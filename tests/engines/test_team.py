@@ -50,6 +50,24 @@ def test_seconds_on_the_bill_are_all_that_a_party_spends(team):
     )
 
 
+def test_weights_of_which_only_what_is_public_is_kept(team):
+    """The same answers, from the rounds that were planned; on a machine without a GPU the error says so."""
+
+    def infer(x, model):
+        return mk.private(model, owner=1)(mk.secret(x, owner=0)).reveal()
+
+    torch.manual_seed(0)
+    x, model = torch.linspace(-1, 1, 12).reshape(2, 6), nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 3))
+    values, report = team.run(infer, only(0, x), only(1, model), weight_memory=0)
+    planned = mk.plan(infer, x, model, parties=team.parties, weight_memory=0).report
+    assert all(torch.allclose(value, model(x), atol=1e-3) for value in values)
+    assert [report.rounds(p) for p in ("setup", "online")] == [planned.rounds(p) for p in ("setup", "online")]
+    assert report.sent() == planned.sent() and not report.unplanned
+    if not torch.cuda.is_available():
+        with pytest.raises(PartyError, match="device='cuda': torch .* sees no GPU here"):
+            team.run(infer, only(0, x), only(1, model), device="cuda")
+
+
 def test_the_bill_is_that_of_the_simulator(team):
     """Same rounds, same bytes, line by line."""
     x, y = torch.ones(3, 4), torch.ones(3, 4)

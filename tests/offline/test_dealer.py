@@ -42,6 +42,7 @@ from mpckit.correlations.masked import CHUNK
 from mpckit.fss import Keys, dpf
 from mpckit.fss.batch import joined
 from mpckit.kernels import tree
+from mpckit.offline import service as service_module
 from mpckit.offline.dealer import (
     Dealing,
     Expanding,
@@ -430,6 +431,14 @@ def test_parts_that_a_gpu_deals_side_by_side_are_the_same_ones(correlation):
         for ours, theirs in zip(map(whole, found), expected, strict=True):
             assert len(ours) == len(theirs) and all(map(same, ours, theirs))
     assert ahead.sent == here.sent == parties[1].sent and ahead.keys == here.keys
+
+
+def test_a_dealer_takes_a_card_where_the_parties_do(monkeypatch):
+    asked = []
+    monkeypatch.setattr(service_module.devices, "nearest", lambda rank: asked.append(rank) or torch.device("cpu"))
+    for device, expected in (("cpu", []), ("cuda", [2]), ("cuda:0; rm", [2]), (5, [2])):
+        DealerService(2)(0, "seed", {"seed": seeds(2)[0].hex(), "device": device})
+        assert asked == expected
 
 
 @pytest.mark.parametrize("count", [0, 1 << 13, True, "2"])
