@@ -8,7 +8,7 @@ inplace      what optimizers do                        backward     losses and g
 squares      whose truncation waits                    attention    fused operators of transformers
 embedding    rows by public or secret number
 masks        opened once for several products
-waiting      … and that of products
+waiting      … and that of products                   scaled       … by public numbers
 
 An operator without a row is composed by torch's own definition (`torch._decomp`), if it has one.
 """

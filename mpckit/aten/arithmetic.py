@@ -9,6 +9,7 @@ from .. import kernels
 from ..protocols import functions
 from ..protocols.widths import truncate
 from ..tensor import SecretTensor
+from . import scaled
 from .masks import open_once
 from .squares import finer, plus, square_of
 from .table import (
@@ -41,6 +42,8 @@ def add(x, y, alpha=1):
     if type(y) in (int, float) and alpha == 1 and (out := plus(x, y, add)) is not None:
         return out
     if alpha == 1 and (out := plus_waiting(x, y)) is not None:
+        return out
+    if alpha == 1 and (out := scaled.plus(x, y)) is not None:
         return out
     return both(torch.add, *alike(x, y if alpha == 1 else mul(y, alpha)))
 
@@ -99,6 +102,8 @@ def times_public(operator, x, y):
         return _scaled(operator, numbers(x), beside(x, x.session.ring.encode(y)), x.session.ring.frac)
     if isinstance(y, torch.Tensor):
         y = y.to("meta") if x.session.meta else y
+        if operator is torch.mul and y.dim():
+            return scaled.times(fixed_point(x), y)
     return apply("scale", fixed_point(x), y, operator)
 
 

@@ -34,10 +34,23 @@ def scale(mpc: Suite, x: AShare, factor, operator=torch.mul) -> Protocol[AShare]
     long factor would leave x no room in the ring.   Domain: x and the result below 2^(w-17-frac) (2^31 for 64 and 16).
     Price: 1 round (0 for whole numbers)
     """
+    whole, *parts = in_limbs(x, factor, operator)
+    return (yield from brought_home(mpc, whole, parts, x.frac))
+
+
+def in_limbs(x: AShare, factor, operator=torch.mul) -> list[AShare | None]:
+    """operator(x, factor) as products with the factor's limbs: [in x's unit or None, in finer units …]; no message."""
     whole, *rest = ((_beside(x, limb), frac) for limb, frac in limbs(factor, x.ring))
     total = x.like(operator(x.data, whole[0])) if whole[0] is not None else None
-    products = [x.like(operator(x.data, limb), x.frac + frac) for limb, frac in rest]
-    for part in (yield from together(*(mpc.truncate(p, frac) for p, (_, frac) in zip(products, rest)))):
+    return [total, *(x.like(operator(x.data, limb), x.frac + frac) for limb, frac in rest)]
+
+
+def brought_home(mpc: Suite, total: AShare | None, parts: list[AShare], frac: int) -> Protocol[AShare]:
+    """The sum of what `in_limbs` gives, with `frac` fraction bits.
+
+    Price: 1 round
+    """
+    for part in (yield from together(*(mpc.truncate(p, p.frac - frac) for p in parts))):
         total = part if total is None else total + part
     return total
 
