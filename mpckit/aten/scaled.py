@@ -1,8 +1,8 @@
 """Secrets times public numbers, whose truncation waits: of a sum of such products only the sum is truncated.
 
-A rotary embedding is x·cos + y·sin, cos and sin being public. Each product has two short limbs (`products.scale`), which
-would be brought home each by itself; here they wait, and what is added to them is added limb by limb. Whoever takes the
-shares truncates, for the price of one product.
+A rotary embedding is x·cos + y·sin, cos and sin being public. Each product has two short limbs (`products.scale`), each
+of which would be brought home by itself; here they wait, and what is added to them is added limb by limb. Whoever takes
+the shares truncates, for the price of one product.
 """
 
 from functools import partial
