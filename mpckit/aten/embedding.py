@@ -14,7 +14,8 @@ def embedding(table, index, padding_idx=-1, scale_grad_by_freq=False, sparse=Fal
     """Rows of `table` [n, size]. A secret index [*shape] becomes a one-hot code: n ring elements are opened for each.
 
     IndexError for a public number that has no row: an unknown token, or a sequence longer than the model's positions.
-    A secret one that has none gives zeros, since nobody may know: its owner should look before sharing it.
+    A secret one counts modulo the next power of two, and gives zeros where no row has that number: nobody may know, so
+    its owner should look before sharing it (`zoo.hugging.tokens` does).
     """
     n = table.shape[0]
     if not is_secret(index):

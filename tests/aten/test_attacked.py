@@ -94,3 +94,11 @@ def test_a_ring_too_narrow_for_a_function_says_so():
 def test_an_owner_may_pass_a_view(secret, view):
     value = view(torch.arange(12.0).reshape(3, 4))
     assert torch.equal(secret(value).reshape(-1).reveal(), value.reshape(-1))
+
+
+def test_a_secret_number_without_a_row_gives_zeros_or_one_that_it_is_modulo_a_power_of_two(secret):
+    """As documented: nobody may know that there is none."""
+    table = torch.arange(1.0, 11).view(5, 2)
+    rows = torch.nn.functional.embedding(secret([4, 5, 7, 8, 9, -1, 13]), secret(table)).reveal()
+    zeros = torch.zeros(2)
+    assert torch.equal(rows, torch.stack((table[4], zeros, zeros, table[0], table[1], zeros, zeros)))
