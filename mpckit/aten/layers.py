@@ -130,8 +130,9 @@ def _beside_secrets(x, *others):
     return secret_form(x, session_of(x, *others))
 
 
-def _will_go_back(x):
-    return torch.is_grad_enabled() and x.requires_grad
+def _will_go_back(*sources):
+    """Whether a gradient will ask for the mean and the deviation: that of the input does, and that of the weight."""
+    return torch.is_grad_enabled() and any(s is not None and s.requires_grad for s in sources)
 
 
 def _normalised(x, dims, eps, keep):
@@ -147,7 +148,7 @@ def _normalised(x, dims, eps, keep):
 @row("native_layer_norm")
 def layer_norm(x, shape, weight, bias, eps):
     x = _beside_secrets(x, weight, bias)
-    dims, keep = tuple(range(x.dim() - len(shape), x.dim())), _will_go_back(x)
+    dims, keep = tuple(range(x.dim() - len(shape), x.dim())), _will_go_back(x, weight)
     if is_secret(weight) and not keep:
         out, center, scale = apply("normalise", x, dims, eps, fixed_point(weight)), *[unknown(x).float()] * 2
     else:
@@ -173,7 +174,7 @@ def rms_norm(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
 @row("native_group_norm")
 def group_norm(x, weight, bias, n, channels, size, groups, eps):
     x = _beside_secrets(x, weight, bias)
-    out, center, scale = _normalised(x.reshape(n, groups, -1), (2,), eps, _will_go_back(x))
+    out, center, scale = _normalised(x.reshape(n, groups, -1), (2,), eps, _will_go_back(x, weight))
     out = out.reshape(x.shape)
     out = out if weight is None else mul(out, _channels(weight, x))
     out = out if bias is None else add(out, _channels(bias, x))

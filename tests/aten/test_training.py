@@ -262,6 +262,20 @@ def test_a_gradient_that_nobody_needs_to_hide_can_be_revealed_as_the_others(name
 
 
 @pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("secretly", [False, True], ids=["public", "secret"])
+def test_the_first_layer_learns_from_numbers_that_have_no_gradient(name, secretly):
+    layer, shape = ALONE[name]
+    layer, x, aim = copy.deepcopy(layer), torch.randn(shape), torch.randn(())
+    (layer(x) - aim).square().sum().backward()
+    with mk.simulate(truncation="exact"):
+        secret_layer = mk.private(layer, owner=1)
+        out = secret_layer(mk.secret(x, owner=0) if secretly else x)
+        (out - aim).square().sum().backward()
+        for got, want in zip(secret_layer.parameters(), layer.parameters(), strict=True):
+            assert torch.allclose(got.grad.reveal(), want.grad, atol=2e-2)
+
+
+@pytest.mark.parametrize("name", ALONE)
 def test_a_private_layer_takes_public_numbers(name):
     layer, shape = ALONE[name]
     x = torch.randn(shape)
