@@ -37,6 +37,15 @@ def test_a_layer_of_llama_takes_no_memory():
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1e6  # kB
 
 
+def test_llama_in_full_size():
+    """Seven billion weights, 128 tokens: below what is published in bytes and keys, and planned in little memory."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    row = bench.bill("llama2-7b")
+    assert (row["layers"], row["tokens"]) == (32, 128)
+    assert row["sent_bytes"] + row["received_bytes"] <= 12.07e9 and row["key_bytes"] <= 255e9
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4e6  # kB
+
+
 def test_the_command(capsys, monkeypatch):
     assert main(["bench", "plan", "gpt9"]) == 2 and "no model gpt9; there are gpt2" in capsys.readouterr().out
     monkeypatch.setattr(bench, "bill", lambda name, suite: dict.fromkeys(bench.KEYS, 1) | {"model": name})
