@@ -89,8 +89,8 @@ def relu_truncated(
     r, dealt, sign, s, high, top, s_sum, s_high, s_top, *more = yield Draw(
         TruncRelu(tuple(x.shape), x.bits, by, bits, exact, form)
     )
-    x_hat = yield Open(x + (1 << (x.bits - 2)) + r)  # its high bits are one too many by `half`, as in `truncate`
-    half = 1 << (x.bits - 2 - by)
+    x_hat = yield Open(x + (1 << (x.bits - 2)) + r)  # not negative, as in `truncate`
+    half = 1 << (x.bits - 2 - by)  # what that adds to the high bits
     compared = at_least_opened(x_hat, (1 + half,), bits, dealt, sign, x.bits, by)
     more_opened = ()
     if exact:
