@@ -93,5 +93,5 @@ def test_a_layer_that_differs_is_not_met(monkeypatch):
 
 def test_names_that_there_are_not(capsys):
     assert main(["bench", "gpt", "tokens"]) == 2
-    assert "no case tokens; there are: perplexity, greedy, token, layer" in capsys.readouterr().out
+    assert "no case tokens; there are: token, perplexity, greedy, layer" in capsys.readouterr().out
     assert torch.get_num_threads() == 1
