@@ -247,6 +247,8 @@ class _HuggingFaceReader(_Reader):
         class SecretLayer(DynamicLayer):
             """The keys and values that transformers asks for, from a `Layer`."""
 
+            is_croppable = False
+
             def __init__(self):
                 super().__init__()
                 self.layer = Layer(capacity)
@@ -255,6 +257,11 @@ class _HuggingFaceReader(_Reader):
                 self.keys, self.values = self.layer.update(key_states, value_states)
                 self.is_initialized = True
                 return self.keys, self.values
+
+            def _stays(self, *args):
+                raise NotImplementedError("keys and values in a secret cache stay where they are: begin a new one")
+
+            crop = reset = reorder_cache = batch_repeat_interleave = batch_select_indices = _stays
 
         return HuggingFaceCache(layer_class_to_replicate=SecretLayer) if self.private else DynamicCache()
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mpckit as mk
-from mpckit.generate import Cache, _Chooser
+from mpckit.generate import Cache, _Chooser, _reader
 from mpckit.runtime.round import HEADER_BYTES
 from mpckit.zoo.language import GPT
 
@@ -324,3 +324,16 @@ def test_a_model_without_padding_says_so():
         mk.generate(small(), PROMPTS, 2, attention_mask=PADDED)
     everywhere = torch.ones_like(PROMPTS)
     assert torch.equal(written(small(), PROMPTS, 2, attention_mask=everywhere), written(small(), PROMPTS, 2))
+
+
+def test_what_a_secret_cache_cannot_do_is_refused():
+    """Its places were opened under masks of their own: to cut or to turn the shares alone would be another text."""
+    model, _ = hugging_face("GPT2")
+    with mk.simulate():
+        reader = _reader(mk.private(model, owner=1))
+        cache = reader.cache(6)
+        reader(mk.secret(torch.nn.functional.one_hot(PROMPTS, 20).double(), owner=0), cache)
+        assert cache.get_seq_length() == 5 and not cache.layers[0].is_croppable
+        for change in (cache.reset, lambda: cache.crop(-1), lambda: cache.batch_select_indices(torch.tensor([0]))):
+            with pytest.raises(NotImplementedError, match="secret cache stay where they are"):
+                change()
