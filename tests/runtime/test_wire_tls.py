@@ -85,8 +85,11 @@ def test_a_failing_party_tells_why_over_tls():
     assert time.perf_counter() - start < 5
 
 
+HEADER = 5  # bytes before a TLS record: its kind, version, and length in two
+
+
 class Between:
-    """Somebody on the network between two ends: sees all bytes, and may change them (`meddle(data) → data`)."""
+    """Somebody on the network between two ends: sees all bytes, and may change each TLS record (`meddle(record)`)."""
 
     def __init__(self, address):
         self.address_behind, self.seen = address, bytearray()
@@ -102,11 +105,16 @@ class Between:
             threading.Thread(target=self._pump, args=(a, b), daemon=True).start()
 
     def _pump(self, a, b):
+        buffer = b""
         try:
             while data := a.recv(1 << 16):
                 self.seen += data
-                if data := self.meddle(data):
-                    b.sendall(data)
+                buffer += data
+                # Record by record: how many a read brings is chance.
+                while len(buffer) >= (size := HEADER + int.from_bytes(buffer[HEADER - 2 : HEADER], "big")):
+                    record, buffer = buffer[:size], buffer[size:]
+                    if record := self.meddle(record):
+                        b.sendall(record)
             b.shutdown(socket.SHUT_WR)
         except OSError:
             a.close(), b.close()
