@@ -17,8 +17,10 @@ A bench is a module with `main(names, options)`, which prints and returns the ex
 it heeds; any other is refused rather than ignored.
 """
 
+import sys
 from importlib import import_module
 
+from ..runtime.device import usable
 from . import models  # noqa: F401  (adds its cases)
 from .cases import CASES
 from .options import Options
@@ -51,5 +53,10 @@ def main(names: list[str], options: Options) -> int:
     module = import_module(f".{bench}", __name__)
     if ignored := [name for name in options.given() if name not in module.TAKES]:
         print(f"`bench {bench}` takes no --{', --'.join(ignored)}; it takes --{', --'.join(module.TAKES)}")
+        return 2
+    try:
+        usable(options.device or "cpu")
+    except (RuntimeError, ValueError, ImportError) as error:
+        print(error, file=sys.stderr)
         return 2
     return module.main(names, options)

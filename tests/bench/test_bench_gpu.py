@@ -112,8 +112,9 @@ def test_what_does_not_fit_is_kept_as_one_word(monkeypatch):
 def test_a_gpu_is_what_the_page_is_for(capsys, monkeypatch):
     assert main(["bench", "gpu"]) == 0 and capsys.readouterr().out == gpu.unmeasured()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(RuntimeError, match="sees no GPU here"):
-        main(["bench", "--device", "cuda"])
+    assert main(["bench", "--device", "cuda"]) == 2
+    said = capsys.readouterr()
+    assert "sees no GPU here" in said.err and said.out == "", "it goes where no page is written to"
     assert [main(["bench", bench, "nothing"]) for bench in ("gpu", "kernels", "shapes")] == [2, 2, 2]
 
 
