@@ -20,7 +20,7 @@ it heeds; any other is refused rather than ignored.
 import sys
 from importlib import import_module
 
-from ..runtime.device import usable
+from ..runtime import device as devices
 from . import models  # noqa: F401  (adds its cases)
 from .cases import CASES
 from .options import Options
@@ -55,7 +55,7 @@ def main(names: list[str], options: Options) -> int:
         print(f"`bench {bench}` takes no --{', --'.join(ignored)}; it takes --{', --'.join(module.TAKES)}")
         return 2
     try:
-        usable(options.device or "cpu")
+        devices.usable(options.device or "cpu")
     except (RuntimeError, ValueError, ImportError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -9,7 +9,6 @@ link by the virtual clock: half a round trip a round, bytes over bandwidth. Then
 
 import json
 import resource
-import statistics
 import time
 from contextlib import contextmanager
 
@@ -33,7 +32,7 @@ OTHERS = 3  # of another model: their correlations are dealt ahead, for all of t
 
 
 def measure(suite: str, links: tuple[Link, ...] = (), repeat: int | None = None, name: str = DEFAULT) -> list[dict]:
-    """Medians over the runs of a case, on loopback and on each link: seconds measured, their parts in shares.
+    """The run of a case that took the median of all, on loopback and on each link: seconds, their parts in shares.
 
     `predicted` (None on loopback) are the seconds that the run on loopback promises for the link. A `large` case runs
     once, and the first run counts. Raises KeyError for a case that does not exist.
@@ -48,7 +47,8 @@ def measure(suite: str, links: tuple[Link, ...] = (), repeat: int | None = None,
             options = {"link": link, "emulate_link": True} if link else {}
             times = repeat or (1 if case.large else REPEAT.get(link, LOOPBACK) if name == DEFAULT else OTHERS)
             (each, _), report = team.run(_program, *arguments, times, progress=False, **options)
-            row = {key: statistics.median_high(e[key] for e in each) for key in each[0]} | {"exchange": report.exchange}
+            usual = sorted(each, key=lambda run: run["seconds"])[len(each) // 2]
+            row = usual | {"exchange": report.exchange}
             row["memory"] = max(team.client[:].apply_sync(_most_memory))
             here = rows[0] if rows else row
             predicted = link and link.seconds(here["rounds"], here["sent"], here["compute"], here["exchange"])
