@@ -37,7 +37,6 @@ class Masking(Correlation):
         else:
             yield from (replace(self, shape=(min(CHUNK, n - start),)) for start in range(0, n, CHUNK))
 
-
     def together(self, count):
         if count > 1 and (self.form == "digits" or len(self.shape) != 1 or self.shape[0] % 8):
             return super().together(count)

@@ -38,8 +38,12 @@ class Background:
         self._begin(team.parties, deal, self.directory, team.parties, PATIENCE)
         team._running = True
 
+    @property
+    def gone(self) -> bool:
+        """Whether the team has been stopped or restarted since: the cells went with the old engines."""
+        return self.team._engines is not self.engines
+
     def _begin(self, rank: int, function: Callable, *args):
-        self._check()
         self.engines.shelter.do(lambda work: self.run.add(work, {rank: (function, args)}))
 
     def add(self, party: int, source: str, title: str):
@@ -50,7 +54,8 @@ class Background:
 
     def join(self):
         """Wait for all cells; raises TeamError where a party has none, as the others would wait for it for ever."""
-        self._check()
+        if self.gone:
+            raise TeamError("the background cells went with the team's old engines: give each party its cell again")
         missing = [str(p) for p in range(self.team.parties) if p not in self.run.ranks]
         try:
             if missing and not self.run.failures:
@@ -63,10 +68,6 @@ class Background:
             self.run.outcome()
         finally:
             self.team._running = False
-
-    def _check(self):
-        if self.team._need() is not self.engines:
-            raise TeamError("the team has been restarted, and the background cells went with the old engines")
 
 
 @magics_class
@@ -101,6 +102,8 @@ class PartyMagics(Magics):
             return
         if not team.dealer:
             raise TeamError("this team has no dealer, and parties that talk need one: cluster(parties) starts one")
+        if self._background is not None and self._background.gone:
+            self._background = None
         if self._background is None or self._background.team is not team:
             self.join()
             self._background = Background(team)

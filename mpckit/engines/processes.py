@@ -127,13 +127,7 @@ class Engines(Ranks):
         """The process id of an engine."""
         return self._engines[rank].pid
 
-    def stop(self):
-        """End every process and remove the folder. May be called again."""
-        if self.shelter.close.alive:
-            self.shelter.do(lambda work: self._stop())
-            self.shelter.close()
-
-    def _stop(self):
+    def _let_go(self):
         if self.client is not None:
             self.client.close()
             self.client = None

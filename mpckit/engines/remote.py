@@ -153,13 +153,7 @@ class RemoteEngines(Ranks):
         engine = self._engines[rank]
         return f"(engine {engine.number}) " + ("still computes" if engine.deaf else "has left the cluster")
 
-    def stop(self):
-        """Let go of the engines, which go on. May be called again."""
-        if self.shelter.close.alive:
-            self.shelter.do(lambda work: self._stop())
-            self.shelter.close()
-
-    def _stop(self):
+    def _let_go(self):
         if self._own and self.client is not None:
             self.client.close()
         self.client = None

@@ -57,8 +57,14 @@ class Ranks(ABC):
         """What became of a process, in words that follow its name."""
 
     @abstractmethod
+    def _let_go(self):
+        """End the engines, or leave them to those who started them; in the shelter. May be called again."""
+
     def stop(self):
-        """Let go of the engines."""
+        """Let go of the engines. May be called again."""
+        if self.shelter.close.alive:
+            self.shelter.do(lambda work: self._let_go())
+            self.shelter.close()
 
     def reachable(self) -> bool:
         """Whether engines that are there can be reached."""

@@ -92,23 +92,30 @@ def _serve(queue: SimpleQueue):
         del work  # what it returned belongs to the one who waited
 
 
+class Steps:
+    """Iterates over a generator; afterwards `value` is what it returned (None before)."""
+
+    def __init__(self, generator: Generator):
+        self._generator, self.value = generator, None
+
+    def __iter__(self):
+        with closing(self._generator):
+            self.value = yield from self._generator
+
+
 def answered(generator: Generator, answer: Callable) -> Generator:
     """The same, but what it yields is `answer()`, each time asked anew."""
-    with closing(generator):
-        while True:
-            try:
-                next(generator)
-            except StopIteration as stop:
-                return stop.value
+    steps = Steps(generator)
+    with closing(iter(steps)) as each:
+        for _ in each:
             yield answer()
+    return steps.value
 
 
 def drained(generator: Generator, tick: Callable[[], None] = lambda: None):
     """What the generator returns; `tick()` is called each time that it yields. It is closed whatever happens."""
-    with closing(generator):
-        while True:
-            try:
-                next(generator)
-            except StopIteration as stop:
-                return stop.value
+    steps = Steps(generator)
+    with closing(iter(steps)) as each:
+        for _ in each:
             tick()
+    return steps.value

@@ -1,6 +1,9 @@
 """`Stream`: what the parties of a run tell, while they run."""
 
 from collections.abc import Generator, Iterator
+from contextlib import closing
+
+from .shelter import Steps
 
 
 class Stream:
@@ -13,14 +16,9 @@ class Stream:
         self._steps, self.values, self.report = steps, None, None
 
     def __iter__(self) -> Iterator:
-        try:
-            while True:
-                try:
-                    told = next(self._steps)
-                except StopIteration as stop:
-                    if stop.value is not None:
-                        self.values, self.report = stop.value
-                    return
+        steps = Steps(self._steps)
+        with closing(iter(steps)) as each:
+            for told in each:
                 yield from told
-        finally:
-            self._steps.close()
+        if steps.value is not None:
+            self.values, self.report = steps.value

@@ -110,6 +110,7 @@ class Team:
         if self._engines is not None:
             self._engines.stop()
         self._events = self._engines = None
+        self._running = False  # background cells, too, went with their engines
 
     def restart(self) -> "Team":
         """Fresh engines, with nothing left of what the old ones knew."""

@@ -233,6 +233,18 @@ def dpf_gen(alpha, root0, root1, out, n, bits, lanes):
 
 
 @njit(cache=True)
+def _parity(v):
+    """The parity of a word's bits, in its lowest bit."""
+    v ^= v >> 32
+    v ^= v >> 16
+    v ^= v >> 8
+    v ^= v >> 4
+    v ^= v >> 2
+    v ^= v >> 1
+    return v
+
+
+@njit(cache=True)
 def dpf_points(x, root, cw, out, n, points, bits, prefix, lanes):
     leaf, one, side = bits - LEAF_BITS, np.int64(1), np.int64(prefix)
     mask, left = np.empty(WORDS, np.int64), np.empty(2 * WORDS, np.int64)
@@ -255,13 +267,7 @@ def dpf_points(x, root, cw, out, n, points, bits, prefix, lanes):
             store(left, 0, both(table, load(mask, 0)))
             store(left, WORDS, total)
             for i in range(GROUP):
-                v = left[2 * i] ^ left[2 * i + 1]
-                v ^= v >> 32
-                v ^= v >> 16
-                v ^= v >> 8
-                v ^= v >> 4
-                v ^= v >> 2
-                v ^= v >> 1
+                v = _parity(left[2 * i] ^ left[2 * i + 1])
                 out[start + i] = (v ^ (left[WORDS + 2 * i] & side)) & 1
 
 
@@ -288,13 +294,7 @@ def at_least(x_hat, sign, thresholds, root, cw, out, n, bits, width, by, first, 
             store(left, 0, both(xor(hashed(s, LEAF, lanes), both(last, control(s))), load(mask, 0)))
             store(left, WORDS, total)
             for i in range(GROUP):
-                v = left[2 * i] ^ left[2 * i + 1]
-                v ^= v >> 32
-                v ^= v >> 16
-                v ^= v >> 8
-                v ^= v >> 4
-                v ^= v >> 2
-                v ^= v >> 1
+                v = _parity(left[2 * i] ^ left[2 * i + 1])
                 public = 1 ^ (first & (ys[i] >> bits))
                 out[k * n + at + i] = (v ^ left[WORDS + 2 * i] ^ sign[at + i] ^ public) & 1
 

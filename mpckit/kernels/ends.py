@@ -77,3 +77,12 @@ def select_truncated(x_hat, b_hat, high, top, s, s_high, s_top, width, by, first
         y = y - turn * u - flip if first else y - turn * u
         masked = masked + flip * s + turn * su
     return select.reference(y, public, b_hat, s, masked), y
+
+
+def selected(x_hat, b_hat, high, top, s, s_high, s_top, w_hat=None, u=None, su=None) -> list[torch.Tensor] | None:
+    """The ten tensors that a body of `select_truncated` reads, some in place of those of a floor that is not asked for;
+    None where they would have to be broadcast, which bodies leave to the definition.
+    """
+    floor = (b_hat, s, s) if w_hat is None else (w_hat, u, su)
+    given = [x_hat, b_hat, high, top, s, s_high, s_top, *floor]
+    return given if all(t.shape == x_hat.shape for t in given) else None

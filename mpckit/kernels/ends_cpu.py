@@ -91,9 +91,8 @@ def _truncated(x_hat, high, top, width, by, first, out):
 
 @ends.select_truncated.on("cpu")
 def select_truncated(x_hat, b_hat, high, top, s, s_high, s_top, width, by, first, w_hat=None, u=None, su=None):
-    exact = w_hat is not None
-    given = [x_hat, b_hat, high, top, s, s_high, s_top, *((w_hat, u, su) if exact else (b_hat, s, s))]
-    if any(t.shape != x_hat.shape for t in given):
+    given, exact = ends.selected(x_hat, b_hat, high, top, s, s_high, s_top, w_hat, u, su), w_hat is not None
+    if given is None:
         return ends.select_truncated.reference(
             x_hat, b_hat, high, top, s, s_high, s_top, width, by, first, w_hat, u, su
         )

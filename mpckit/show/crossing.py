@@ -9,6 +9,7 @@ from ..runtime.units import duration, size
 from .display import CONFIG, Picture
 from .link import Dials
 from .theme import COLOURS, DASHES, FAINT, GREY, restyle, style
+from .twin import view
 
 RTTS = [10 ** (k / 10 - 4) for k in range(41)]  # 0.1 ms to 1 s
 RATES = {"10 Mbit/s": 1e7, "100 Mbit/s": 1e8, "305 Mbit/s": 3.05e8, "1 Gbit/s": 1e9, "10 Gbit/s": 1e10}
@@ -191,9 +192,7 @@ class Crossing(Dials):
         return figure
 
     def _repr_mimebundle_(self, **kwargs):
-        bundle = self.box._repr_mimebundle_(**kwargs)
-        bundle = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
-        return bundle | {"text/plain": "Sliders for a link: run the cell to move them. A still figure follows."}
+        return view(self.box, "Sliders for a link: run the cell to move them. A still figure follows.")
 
 
 def crossing(report: Report) -> Crossing:

@@ -9,6 +9,7 @@ from ..kernels.ggm import LEAF_BITS
 from ..stream import Stream, fresh_seed
 from .display import CONFIG
 from .tree import APART, CELL, EQUAL, Trees, canvas, draw, words
+from .twin import view
 
 MOVES = {"x, the public point": "x", "alpha, the secret leaf": "alpha"}
 
@@ -76,9 +77,7 @@ class Explorer:
         return words(self._trees, self.x)
 
     def _repr_mimebundle_(self, **kwargs):
-        bundle = self.widget._repr_mimebundle_(**kwargs)
-        bundle = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
-        return bundle | {"text/plain": "Two trees to click on: run the cell to move them. A still figure follows."}
+        return view(self.widget, "Two trees to click on: run the cell to move them. A still figure follows.")
 
 
 def explore(alpha: int, x: int, bits: int = 11, insecure_seed: int | None = None) -> Explorer:

@@ -17,6 +17,12 @@ RULE = f"<style>.jp-OutputArea-child:has(.{CLASS}) + .jp-OutputArea-child {{ dis
 WORDS = "A figure that moves while the cell runs. Still, it is the one that follows."
 
 
+def view(widget: widgets.Widget, words: str) -> dict:
+    """A widget as a display's data, with words for where it does not live."""
+    bundle = widget._repr_mimebundle_()
+    return dict(bundle[0] if isinstance(bundle, tuple) else bundle) | {"text/plain": words}
+
+
 class Twin:
     """Shows `widget` with what `still()` draws below it; `update` draws that anew. Without IPython it shows nothing."""
 
@@ -29,9 +35,7 @@ class Twin:
             return
         box = widgets.VBox([self._widget, widgets.HTML(RULE, layout=widgets.Layout(display="none"))])
         box.add_class(CLASS)
-        view = box._repr_mimebundle_()
-        view = dict(view[0] if isinstance(view, tuple) else view)
-        display(view | {"text/plain": WORDS}, raw=True)
+        display(view(box, WORDS), raw=True)
         self._handle = display(self._still().bundle(), raw=True, display_id=True)
 
     def update(self):

@@ -128,6 +128,20 @@ def test_a_background_cell_that_fails_is_told_by_join(shell):
     run(shell, "party 0", "1")
 
 
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_restart_ends_background_cells_and_the_team_works(shell, team, capsys, joined):
+    run(shell, "party 0 --bg", "print('never heard')")
+    team.restart()
+    assert team.spmd(lambda: 1) == [1, 1], "it is not taken for running"
+    if joined:
+        with pytest.raises(TeamError, match="went with the team's old engines: give each party its cell again"):
+            shell.run_line_magic("join", "")
+    for party in range(2):
+        run(shell, f"party {party} --bg", f"print('again {party}')")
+    shell.run_line_magic("join", "")
+    assert "party 0 │ again 0\nparty 1 │ again 1" in capsys.readouterr().out
+
+
 def test_join_does_not_wait_for_a_cell_that_nobody_started(shell):
     run(shell, "party 1 --bg", "1")
     begin = time.monotonic()

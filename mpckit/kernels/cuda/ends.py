@@ -66,9 +66,8 @@ def truncated(x_hat, high, top, width, by, first):
 
 @ends.select_truncated.on("cuda")
 def select_truncated(x_hat, b_hat, high, top, s, s_high, s_top, width, by, first, w_hat=None, u=None, su=None):
-    exact = w_hat is not None
-    given = [x_hat, b_hat, high, top, s, s_high, s_top, *((w_hat, u, su) if exact else (b_hat, s, s))]
-    if any(t.shape != x_hat.shape for t in given):
+    given, exact = ends.selected(x_hat, b_hat, high, top, s, s_high, s_top, w_hat, u, su), w_hat is not None
+    if given is None:
         return ends.select_truncated.reference(
             x_hat, b_hat, high, top, s, s_high, s_top, width, by, first, w_hat, u, su
         )
