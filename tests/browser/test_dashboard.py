@@ -137,7 +137,8 @@ def test_the_dashboard_moves_while_the_engines_work(lab, tmp_path):
         alive = page.ask(SEEN)
         page.ask(SAVE)
         page.ask(CLOSE)
-        page.wait("window.opened.isDisposed && !document.querySelector('.jp-Notebook')", 60)
+        page.open(url + "&reset")  # later, in another page, where no kernel is started
+        page.wait("typeof window.jupyterapp == 'object' && !window.opened", 60)
         page.ask(OPEN.replace("KERNEL", "kernelPreference: {shouldStart: false, autoStartDefault: false}"))
         still = page.wait(f"(s => s[0] && s[2].length && s)({SEEN})", 60)
         without_kernel = page.picture()
