@@ -235,8 +235,8 @@ def power(mpc: Suite, x: AShare, exponent: int | float) -> Protocol[AShare]:
 
     Integers multiply (domain: |x|^exponent < 2^(w-2-2·frac)), negative ones after taking the reciprocal.
 
-    Other exponents are tabulated, within 3e-4 relative or 4 ulp; x ≤ 0 counts as the smallest positive number, and
-    results end at 2^(w-3-frac).
+    Other exponents are tabulated, within 3e-4 relative or 4 ulp; x < 0 counts as 0, which for a negative exponent
+    counts as the smallest positive number, and results end at 2^(w-3-frac).
     Price: 4 rounds; 2·⌈log2 exponent⌉ rounds for an integer, 4 more for a negative one
     """
     if exponent == int(exponent):
@@ -310,10 +310,10 @@ def _power(exponent, unit, bits):
         return x**exponent
 
     end = 2.0 ** ((bits - 3 - unit) / abs(exponent))  # from here on, or up to its inverse, x^exponent does not fit
-    whole, largest, of_smallest = 2.0 ** (bits - 2 - unit), 2.0 ** (bits - 3 - unit), 2.0 ** (-unit * exponent)
+    whole, largest = 2.0 ** (bits - 2 - unit), 2.0 ** (bits - 3 - unit)
     if exponent > 0:
         right = largest if end < whole else None
-        return _wide(f, unit, unit, min(end, whole), right=right, left=of_smallest)
+        return fit(f, unit, unit, 0, min(end, whole), relative=2.2e-4, absolute=2 * 2.0**-unit, right=right)
     if 1 / end <= 2.0**-unit:
-        return _wide(f, unit, unit, whole, left=of_smallest)
+        return _wide(f, unit, unit, whole, left=2.0 ** (-unit * exponent))
     return fit(f, unit, unit, 1 / end, whole, relative=2.2e-4, absolute=2 * 2.0**-unit, left=largest)

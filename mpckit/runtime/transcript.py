@@ -93,11 +93,21 @@ class Transcript(list):
         return whole
 
 
+@dataclass(frozen=True)
+class Used:
+    """Stands where keys were: they are for one use, and a transcript would keep them alive."""
+
+    count: int
+
+    def __str__(self):
+        return f"{self.count} keys, for one use"
+
+
 def _kept(reply):
-    """An answer, with the name in place of keys: they are for one use, and a transcript would keep them alive."""
+    """An answer, without what is for one use."""
     if type(reply) in (tuple, list):
         return type(reply)(map(_kept, reply))
-    return type(reply).__name__ if isinstance(reply, OneTime) else reply
+    return Used(len(reply)) if isinstance(reply, OneTime) else reply
 
 
 def places(generator) -> tuple[Place, ...]:

@@ -18,9 +18,14 @@ def shares(x=5.0, parties: int = 2, ring: Ring = SMALL, steps: int = 11, insecur
     """Drag the secret from -x to x: above one sharing of it, below the histogram of each piece over 4,096 of them.
 
     `x` is a number, or a tensor (all of whose entries move and are counted). The slider works in a saved page too.
+    Raises RangeError for a secret that the ring does not hold, ValueError for none and for less than two parties.
     """
-    seed = fresh_seed() if insecure_seed is None else insecure_seed.to_bytes(32, "little")
     x = torch.as_tensor(x, dtype=torch.float64)
+    if parties < 2:
+        raise ValueError(f"a secret has two pieces or more, not {parties}: shares(x, parties=2)")
+    if not x.numel():
+        raise ValueError(f"there is no number in a tensor of shape {list(x.shape)}: give one that moves, shares(5.0)")
+    seed = fresh_seed() if insecure_seed is None else insecure_seed.to_bytes(32, "little")
     scales = torch.linspace(-1, 1, max(2, steps), dtype=torch.float64).tolist()
     states = [_state((x * scale).round(decimals=12) + 0.0, parties, ring, seed, k) for k, scale in enumerate(scales)]
     figure = make_subplots(

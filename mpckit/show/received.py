@@ -6,7 +6,7 @@ from html import escape
 import plotly.graph_objects as go
 import torch
 
-from ..runtime.transcript import received
+from ..runtime.transcript import Used, received
 from ..share import BShare
 from .display import Picture
 from .sequence import short, transcript_of
@@ -18,7 +18,10 @@ BINS = 32
 
 @dataclass(frozen=True)
 class Received:
-    """One thing that a party got: a piece from the dealer, or a tensor of another party's message."""
+    """One thing that a party got: a piece from the dealer, or a tensor of another party's message.
+
+    Of keys, which are for one use, only their number is left: `value` is a meta tensor then.
+    """
 
     step: int
     path: str
@@ -66,7 +69,7 @@ class View:
     def rows(self) -> list[tuple[str, ...]]:
         """(step, layer, word, from, what, shape, first values) of each item."""
         return [
-            (str(i.step), i.path, i.said, i.sender, i.kind, str(list(i.value.shape)), numbers(i.value, 4))
+            (str(i.step), i.path, i.said, i.sender, i.kind, str(list(i.value.shape)), _values(i))
             for i in self.items
         ]
 
@@ -116,8 +119,14 @@ def view_as(party: int, of) -> View:
     return View(party, items)
 
 
+def _values(item):
+    return str(Used(item.value.numel())) if item.kind == "keys" else numbers(item.value, 4)
+
+
 def _tensors(piece):
-    if isinstance(piece, torch.Tensor):
+    if isinstance(piece, Used):
+        yield "keys", 64, torch.empty(piece.count, device="meta")
+    elif isinstance(piece, torch.Tensor):
         yield "ring", 64, piece
     elif isinstance(piece, (list, tuple)):
         for each in piece:

@@ -2,6 +2,7 @@
 
 import torch
 
+from ..runtime.transcript import Used
 from ..share import AShare, BShare
 
 
@@ -22,6 +23,8 @@ def words(value, shown: int = 6, bits: int = 64) -> str:
         return ", ".join(f"from party {key}: {words(each, shown, bits)}" for key, each in value.items()) or "nothing"
     if isinstance(value, (list, tuple)):
         return " · ".join(words(each, shown, bits) for each in value) or "nothing"
+    if isinstance(value, Used):
+        return str(value)
     return type(value).__name__ if value is not None else "nothing"
 
 

@@ -43,7 +43,7 @@ def test_relu_in_one_round():
     assert torch.equal(relu, x.clamp(min=0))
 
 
-@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("bits", range(1, 11))
 def test_every_alpha_and_every_x(bits, way):
     size = 1 << bits
     torch.manual_seed(bits)

@@ -76,6 +76,14 @@ def test_fractional_powers(exponent, mode):
     assert rounds == 4 + EXACT[mode] and ((out - truth).abs() <= wide(truth)).all()
 
 
+@pytest.mark.parametrize("exponent", (0.1, 0.25, 0.5, 1.5))
+@both
+def test_a_power_of_nothing_is_nothing(exponent, mode):
+    """As torch's, also where that of the smallest positive number is large: (2^-16)^0.25 is 1/16."""
+    out, _, _ = evaluate("power", torch.tensor([0.0, -ULP, -3.0], dtype=torch.float64), mode=mode, plain=(exponent,))
+    assert (out.abs() <= 4 * ULP).all()
+
+
 @both
 def test_division(mode):
     x, y = (on_grid(torch.randn(5000, dtype=torch.float64) * s) for s in (50, 10))

@@ -1,6 +1,7 @@
 """What was really said: as a chart, as one party's view, and one word at a time."""
 
 import inspect
+from functools import partial
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 import mpckit as mk
 from mpckit.protocols import arithmetic
 from mpckit.protocols.arithmetic import mul
+from mpckit.protocols.gates import relu
 from mpckit.runtime.transcript import Transcript, places, received
 from mpckit.share import join
 from mpckit.show import sequence, shares, stepper, view_as
@@ -122,6 +124,17 @@ def test_a_view_has_what_the_party_received_and_nothing_else(parties):
     assert "party 1 received" in str(view_as(1, session)) and "<table>" in view_as(1, session)._repr_html_()
 
 
+def test_keys_are_in_the_view_by_name_and_number():
+    """They are for one use, so no transcript keeps them; but the dealer did send them."""
+    with mk.simulate(suite="fss", record=True) as session:
+        torch.relu(mk.secret(torch.ones(2, 3), owner=0)).reveal()
+    for party in (0, 1):
+        view = view_as(party, session)
+        assert [(i.kind, list(i.value.shape)) for i in view.items if i.kind == "keys"] == [("keys", [6])]
+        assert "and 6 from the dealer" in str(view) and "6 keys, for one use" in str(view)
+        assert "6 keys, for one use" in view._repr_html_() and view.words().numel() == 12 + 6 * party
+
+
 def test_the_result_is_in_the_view_of_whom_it_was_for():
     """Only party 0 hears the last share, and with its own it has the answer."""
     session = recorded()
@@ -190,6 +203,13 @@ def test_stepping_through_a_product():
     assert it.value == 42 and it.text().endswith("together 42") and list(it) == []
 
 
+def test_stepping_through_a_relu_with_keys():
+    it = stepper(partial(relu, form="dpf"), torch.tensor([-3, 2]))
+    drawn = str(next(it))
+    assert drawn.count(" · 2 keys, for one use · ") == 2 and "str" not in drawn
+    assert len(list(it)) == 2 and it.value.tolist() == [0, 2]
+
+
 def test_it_starts_again_with_fresh_masks():
     it = stepper(mul, torch.arange(64), torch.arange(64), ring=mk.Ring(64, 0))
     first = list(it)[-1].said.answers[0]
@@ -247,6 +267,13 @@ def test_what_does_not_fit_the_ring_is_refused():
     with pytest.raises(mk.RangeError):
         shares(100.0)
     assert len(shares(torch.linspace(0, 7, 5), steps=3).layout.sliders[0].steps) == 3
+
+
+def test_what_has_no_pieces_is_refused():
+    with pytest.raises(ValueError, match="a secret has two pieces or more, not 1"):
+        shares(1.0, parties=1)
+    with pytest.raises(ValueError, match="there is no number in a tensor of shape \\[0\\]"):
+        shares(torch.zeros(0))
 
 
 def test_an_empty_transcript():
