@@ -81,6 +81,18 @@ def test_without_a_program_the_link_decides(parties, link, suite, why):
     assert f"suite {suite}: " in str(session.report())
 
 
+def test_without_a_program_the_bill_says_when_keys_go_beyond_their_budget():
+    """What comes is not known when a session begins: only a plan can keep to a budget."""
+    for budget, beyond in ((1000, True), (1 << 30, False)):
+        with mk.simulate(suite="auto", link=mk.WAN, key_budget=budget) as session:
+            program(X)
+        why = session.report().why
+        assert why.startswith("a round trip of 60 ms") and ("the budget is 1 kB: mk.plan" in why) is beyond
+    with mk.simulate(suite="fss", key_budget=1000) as session:  # chosen by hand: no budget asked for
+        program(X)
+    assert session.report().why == ""
+
+
 def test_with_a_program_its_bill_decides():
     plans = {name: plan(program, X, suite=name, link=mk.WAN) for name in ("bits", "fss")}
     chosen = plan(program, X, suite="auto", link=mk.WAN)

@@ -122,7 +122,11 @@ class PartyMagics(Magics):
             if name not in teams:
                 raise UsageError(f"no team is called {name!r}; there are {', '.join(sorted(teams)) or 'none'}")
             return teams[name]
-        alive = {key: team for key, team in teams.items() if not key.startswith("_") and team.alive}
+        named = {key: team for key, team in teams.items() if not key.startswith("_")}
+        alive = {key: team for key, team in named.items() if team.alive}
+        broken = [key for key, team in named.items() if team._engines is not None]
+        if not alive and broken:
+            raise UsageError(f"an engine of this team is gone: {broken[0]}.restart()")
         if not alive:
             raise UsageError("no team is running: team = mk.cluster(parties=2)")
         if len({id(team) for team in alive.values()}) > 1:

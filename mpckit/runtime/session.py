@@ -20,6 +20,7 @@ from .driver import Driver, alone
 from .meter import LAN, Link, sayable
 from .report import Report
 from .shared import Shared
+from .units import size
 from .weights import Weights
 
 DEFAULT_RING = Ring()
@@ -39,7 +40,8 @@ class Session(Driver):
     exchange       seconds of software in a round, for the times in the report; default: as measured, 0 without a wire
     truncation     "stochastic", "exact" or (two parties) "local"; default: what the suite takes
     range_bits     a promise about what is compared, see `Suite`
-    key_budget     bytes of keys that a party may be dealt, where suite="auto" is to choose
+    key_budget     bytes of keys that a party may be dealt, where suite="auto" is to choose: a plan keeps to it, and the
+                   report of a session without one says when it has been passed
     key_memory     bytes of keys, and of all else that is dealt ahead, in memory, on a GPU in its own (default: half of
                    what is free); what is beyond waits in a temporary file
     weight_memory  bytes of a private model's weights that stay on a GPU, where two copies would not fit: only what is
@@ -64,7 +66,8 @@ class Session(Driver):
         key_memory = key_memory if meta or key_memory is not None else devices.key_memory(device, wire is None)
         self.key_memory, self.weight_memory = key_memory, weight_memory
         self.weights = None if meta or weight_memory is None else Weights(weight_memory, device)
-        self.suite, self.why = suite_of(suite, parties, link, truncation, range_bits)
+        self.suite, self._why = suite_of(suite, parties, link, truncation, range_bits)
+        self._key_budget = key_budget
         self.truncation = truncation = self.suite.truncation
         if truncation == "local" and parties != 2:
             raise ValueError(
@@ -166,6 +169,15 @@ class Session(Driver):
         return range(self._masks - count, self._masks)
 
     # ---- the rest --------------------------------------------------------------------------------
+
+    @property
+    def why(self) -> str:
+        """Why this suite, if it was "auto" that took it; and whether its keys have gone beyond their budget since."""
+        keys, budget = self.meter.key_bytes, self._key_budget
+        if not self._why or keys <= budget:
+            return self._why
+        beyond = f"its keys take {size(keys)}, the budget is {size(budget)}: mk.plan(…, suite='auto') keeps to it"
+        return f"{self._why}; {beyond}"
 
     def report(self) -> Report:
         """What has been said so far, as a snapshot."""

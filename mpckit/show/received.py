@@ -69,8 +69,7 @@ class View:
     def rows(self) -> list[tuple[str, ...]]:
         """(step, layer, word, from, what, shape, first values) of each item."""
         return [
-            (str(i.step), i.path, i.said, i.sender, i.kind, str(list(i.value.shape)), _values(i))
-            for i in self.items
+            (str(i.step), i.path, i.said, i.sender, i.kind, str(list(i.value.shape)), _values(i)) for i in self.items
         ]
 
     def __str__(self):

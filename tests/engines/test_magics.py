@@ -177,6 +177,12 @@ def test_without_a_team_it_says_how_to_get_one(shell):
         run(shell, "parties", "1")
 
 
+def test_a_team_that_lost_an_engine_is_to_be_restarted(shell, monkeypatch):
+    monkeypatch.setattr(mk.engines.team.Team, "alive", False)
+    with pytest.raises(UsageError, match=r"an engine of this team is gone: team.restart\(\)"):
+        run(shell, "parties", "1")
+
+
 def test_a_dashboard_hears_cells_too(shell, team):
     heard, over = [], threading.Event()
     stop = team.events.subscribe(lambda e: (heard.append(e), e["phase"] == "end" and over.set()))
