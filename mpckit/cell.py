@@ -93,12 +93,22 @@ def _overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def constant_shares(public: torch.Tensor, session: Session) -> Shared:
     """Party 0 holds the value, the others zero."""
-    public = finite(public.to(session.device), session)
+    public = finite(known(public, session).to(session.device), session)
     if public.dtype == torch.bool:
         return Shared(tuple(BShare(public if p == 0 else torch.zeros_like(public), p) for p in session.here))
     ring = session.ring.at(session.ring.frac if public.is_floating_point() else 0)
     encoded = ring.encode(public)
     return Shared(tuple(AShare(encoded if p == 0 else torch.zeros_like(encoded), p, ring) for p in session.here))
+
+
+def known(public: torch.Tensor, session: Session) -> torch.Tensor:
+    """A public operand; SecretError where this party has only its shape."""
+    if public.is_meta and not session.meta:
+        raise SecretError(
+            f"a public tensor of shape {tuple(public.shape)} has no values at this party, only its shape: if a model "
+            "keeps it as a plain attribute, make it a buffer, register_buffer(name, tensor), which private shares"
+        )
+    return public
 
 
 def finite(public: torch.Tensor, session: Session) -> torch.Tensor:

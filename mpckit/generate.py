@@ -6,6 +6,7 @@ to the client.
 """
 
 from collections.abc import Collection, Iterator
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -265,8 +266,15 @@ class _HuggingFaceReader(_Reader):
 
         return HuggingFaceCache(layer_class_to_replicate=SecretLayer) if self.private else DynamicCache()
 
+    @cached_property
+    def table(self) -> torch.Tensor:
+        """What the model's embedding says of each token: its weights, or those scaled, as in the Gemma family."""
+        layer = self.model.get_input_embeddings()
+        is_plain = type(layer).forward is torch.nn.Embedding.forward and layer.max_norm is None
+        return layer.weight if is_plain else layer(torch.arange(self.tokens))
+
     def __call__(self, rows, cache):
-        embedded = rows @ self.model.get_input_embeddings().weight
+        embedded = rows @ self.table
         options = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
         if self.mask is not None:
             known = self.mask.shape[1] - rows.shape[1]

@@ -16,11 +16,16 @@ from .runtime.session import Session
 from .tensor import SecretTensor, answer, describe, on_dispatch, replace, secret
 
 AT_ONCE = 1 << 26  # words of weights that are shared in one round, where a session has a `weight_memory`
-# transformers writes these out in powers and tanh; they are one function of one variable, and one table here.
-COMPOSED = {name: partial(torch.nn.GELU, "tanh") for name in ("NewGELUActivation", "FastGELUActivation")}
+# transformers writes these out in powers and tanh; they are one function of one variable, and one table here. Named in
+# full: a class of one's own that is called so may compute something else.
+GELUS = {f"transformers.activations.{name}" for name in ("NewGELUActivation", "FastGELUActivation")}
 
 # … and norms in squares, means, roots and two products.
-RMS_NORMS = {"RMSNorm", "LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
+RELATIVES = ("Llama", "Mistral", "Qwen2", "Qwen3")
+RMS_NORMS = {
+    "torch.nn.modules.normalization.RMSNorm",
+    *(f"transformers.models.{name.lower()}.modeling_{name.lower()}.{name}RMSNorm" for name in RELATIVES),
+}
 
 
 def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
@@ -30,7 +35,8 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
     each inference then opens activations only. Public become the architecture, shapes, integer buffers (masks,
     positions), and buffers that torch never saves since they follow from the architecture (`persistent=False`: rotary
     frequencies). The plaintext model is left as it was. Tied weights stay tied. Raises ValueError for an owner who has
-    meta tensors only, TypeError for parameters and buffers that are neither numbers with a fraction nor structure.
+    meta tensors only, or parameters in a plain list; TypeError for parameters and buffers that are neither numbers with
+    a fraction nor structure.
     """
     session = Session.current()
     plain = _unique([*model.parameters(), *model.buffers()])
@@ -41,6 +47,7 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
             raise TypeError(
                 f"{name} is a {t.dtype}, which cannot be shared: convert the model first, model.float() say"
             )
+    _refuse_unlisted(model, {id(t) for t in plain})
     structure = _structure(model)
     floats = [t for t in plain if t.is_floating_point() and id(t) not in structure]
     folds = list(_folds(model))
@@ -61,9 +68,9 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
         if getattr(module, "inplace", False):  # the same values; but a secret's views share no memory to write into
             module.inplace = False
         for name, child in module.named_children():
-            if (same := COMPOSED.get(type(child).__name__)) is not None:
-                setattr(module, name, same())
-        if type(module).__name__ in RMS_NORMS:
+            if _full_name(child) in GELUS:
+                setattr(module, name, torch.nn.GELU("tanh"))
+        if _full_name(module) in RMS_NORMS:
             module.forward = partial(rms_norm, module)
         if (look := getattr(module, "warn_if_padding_and_no_attention_mask", None)) is not None:
             module.warn_if_padding_and_no_attention_mask = partial(_unless_secret, look)
@@ -93,6 +100,10 @@ def _shared(session: Session, values: list[torch.Tensor], owner: int, matrices: 
     return list(out.values())
 
 
+def _full_name(module: torch.nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
 def _unless_secret(look, ids, *args, **kwargs):
     """transformers looks for padding among the tokens, to warn of it; where they are secret nobody can tell."""
     if not isinstance(ids, SecretTensor):
@@ -101,6 +112,20 @@ def _unless_secret(look, ids, *args, **kwargs):
 
 def _unique(tensors) -> list[torch.Tensor]:
     return list({id(t): t for t in tensors}.values())
+
+
+def _refuse_unlisted(model: torch.nn.Module, listed: set[int]) -> None:
+    """ValueError for parameters that torch does not list: they would stay as they are, in clear."""
+    for where, module in model.named_modules():
+        for name, kept in vars(module).items():
+            for item in kept.values() if isinstance(kept, dict) else kept if isinstance(kept, (list, tuple)) else ():
+                inside = item.parameters() if isinstance(item, torch.nn.Module) else [item]
+                if any(isinstance(p, torch.nn.Parameter) and id(p) not in listed for p in inside):
+                    raise ValueError(
+                        f"{where + '.' if where else ''}{name} is a {type(kept).__name__} with parameters that torch "
+                        "does not list as the model's: they would stay in clear. Keep them in an nn.ParameterList, "
+                        "nn.ModuleList or one of the Dicts"
+                    )
 
 
 def _structure(model) -> set[int]:

@@ -249,6 +249,10 @@ def hugging_face(family: str):
             "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
             "num_key_value_heads": 2, "max_position_embeddings": 16,
         },
+        "Gemma": {  # its embedding is scaled
+            "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 16,
+        },
     }[family]  # fmt: skip
     config = getattr(transformers, f"{family}Config")(vocab_size=20, bos_token_id=0, eos_token_id=19, **sizes)
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
@@ -264,7 +268,7 @@ def hugging_face(family: str):
 
 
 @SUITES
-@pytest.mark.parametrize("family", ["GPT2", "Llama"])
+@pytest.mark.parametrize("family", ["GPT2", "Llama", "Gemma"])
 def test_a_hugging_face_model_generates_as_by_itself(family, suite):
     model, by_itself = hugging_face(family)
     want = by_itself(PROMPTS, torch.ones_like(PROMPTS))

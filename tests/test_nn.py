@@ -182,3 +182,50 @@ def test_check_lists_all_that_is_missing():
 def test_check_takes_token_numbers_as_public():
     model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2))
     assert check(model, torch.tensor([[1, 2, 3]]), parties=3)
+
+
+class NewGELUActivation(nn.Module):
+    def forward(self, x):
+        return x * torch.sigmoid(3 * x)
+
+
+class RMSNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.randn(4, generator=torch.Generator().manual_seed(2))), 1e-6
+
+    def forward(self, x):
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * (1 + self.weight)
+
+
+def test_a_class_of_ones_own_computes_what_it_says_whatever_its_name():
+    """Those of torch and transformers with these names are one protocol each; these are others."""
+    model = nn.Sequential(RMSNorm(), NewGELUActivation())
+    with mk.simulate(insecure_seed=1), torch.no_grad():
+        got = mk.private(model, owner=1)(mk.secret(X, owner=0)).reveal()
+    torch.testing.assert_close(got, model(X).detach(), atol=2e-3, rtol=0)
+
+
+class Unlisted(nn.Module):
+    def __init__(self, weights):
+        super().__init__()
+        self.weights = weights
+
+    def forward(self, x):
+        return x @ self.weights[0]
+
+
+@pytest.mark.parametrize("weights", [[nn.Parameter(torch.ones(4, 4))], {0: nn.Linear(4, 4)}])
+def test_parameters_in_a_plain_list_are_not_left_in_clear(weights):
+    with mk.simulate(), pytest.raises(ValueError, match="1.weights is a (list|dict) .* clear.*nn.ParameterList"):
+        mk.private(nn.Sequential(nn.ReLU(), Unlisted(weights)), owner=1)
+    with mk.simulate(insecure_seed=1), torch.no_grad():
+        listed = mk.private(Unlisted(nn.ParameterList([torch.eye(4)])), owner=1)
+        torch.testing.assert_close(listed(mk.secret(X, owner=0)).reveal(), X, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("f", [torch.mul, torch.add, torch.gt, lambda x, y: torch.where(y > 0, x, 0.0)])
+def test_a_public_tensor_without_values_is_named(f):
+    """As the other parties have of a model that keeps one as a plain attribute."""
+    with mk.simulate(), pytest.raises(mk.SecretError, match=r"public tensor of shape \(4,\) .* register_buffer"):
+        f(mk.secret(X, owner=0), torch.empty(4, device="meta"))

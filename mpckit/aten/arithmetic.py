@@ -6,6 +6,7 @@ from functools import partial, reduce
 import torch
 
 from .. import kernels
+from ..cell import known
 from ..protocols import functions
 from ..protocols.widths import truncate
 from ..tensor import SecretTensor
@@ -101,7 +102,7 @@ def times_public(operator, x, y):
     if is_bits(x):
         return _scaled(operator, numbers(x), beside(x, x.session.ring.encode(y)), x.session.ring.frac)
     if isinstance(y, torch.Tensor):
-        y = y.to("meta") if x.session.meta else y
+        y = y.to("meta") if x.session.meta else known(y, x.session)
         if operator is torch.mul and y.dim():
             return scaled.times(fixed_point(x), y)
     return apply("scale", fixed_point(x), y, operator)

@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from ..cell import known
 from ..protocols import functions
 from ..runtime.session import Session, Shared
 from ..tensor import TABLE, SecretError, SecretTensor, secrets_in
@@ -100,7 +101,7 @@ def both(operator, x, y) -> SecretTensor:
 def beside(x: SecretTensor, value):
     """Public tensors where the shares of x are: in a dry run all are shapes."""
     if isinstance(value, torch.Tensor):
-        return value.to(x.session.device)
+        return known(value, x.session).to(x.session.device)
     return [beside(x, v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
