@@ -99,7 +99,7 @@ def connect(
     try:
         left = max(0.1, deadline - time.monotonic())
         line = DealerClient(
-            _place(dealer), party, _token(pinned, len(places), "dealer"), left, tls=pinned, patient=True
+            _place(dealer), party, _token(pinned, len(places), "dealer"), left, pinned, patient=True, patience=patience
         )
         return JoinedSession(wire, line, **options)
     except BaseException as error:

@@ -8,6 +8,7 @@ import json
 import select
 import ssl
 import struct
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -17,6 +18,7 @@ from .doors import Encryption, Listener, dial
 from .sockets import DEALER, SILENCE, PeerError, ProtocolError, cut_off, name_of, receive, receive_into
 
 SIZES = struct.Struct("<IQ")  # lengths of the JSON text and of the payload
+LONGEST_REQUEST = 1 << 20  # of text; a request has no payload
 LONGEST_TEXT = 64 << 20
 LONGEST_PAYLOAD = 1 << 40
 TICK = 1.0  # seconds between two looks at whether a silent host is still there
@@ -32,31 +34,39 @@ def _send(sock, message: dict, payload=b""):
         sock.sendall(payload)
 
 
-def _wait(sock):
-    """Wait for the next message; it may take long, as long as the other host is there. Raises TimeoutError if not."""
+def _wait(sock, patience: float | None = None):
+    """Wait for the next message; it may take long, as long as the other host is there. Raises TimeoutError if not.
+
+    And for `patience` seconds at the most (None: as long as it takes).
+    """
     poll = getattr(select, "poll", None)
     if poll is None or _buffered(sock):  # Windows, or bytes that the socket no longer shows
         return
     poller = poll()
     poller.register(sock.fileno(), select.POLLIN)
-    while not poller.poll(TICK * 1000):
+    end = None if patience is None else time.monotonic() + patience
+    while not poller.poll((TICK if end is None else max(0.0, min(TICK, end - time.monotonic()))) * 1000):
         if cut_off(sock):
             raise TimeoutError("its host does not answer")
+        if end is not None and time.monotonic() >= end:
+            raise TimeoutError(f"it has said nothing for {patience:g} s")
 
 
 def _buffered(sock) -> bool:
     return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
 
-def _receive(sock, party: int) -> tuple[dict, np.ndarray]:
+def _receive(sock, party: int, patience: float | None = None) -> tuple[dict, np.ndarray]:
     """The next message of `party`. Raises ProtocolError for what is none, EOFError or OSError at the end."""
-    _wait(sock)
+    _wait(sock, patience)
     sock.settimeout(SILENCE)  # once it has begun it must go on
+    asked = party != DEALER  # a request is short, and the dealer has others to answer: all of it must come in time
+    deadline = time.monotonic() + SILENCE if asked else None
     try:
-        size, length = SIZES.unpack(receive(sock, SIZES.size))
-        if size > LONGEST_TEXT or length > LONGEST_PAYLOAD:
+        size, length = SIZES.unpack(receive(sock, SIZES.size, deadline))
+        if size > (LONGEST_REQUEST if asked else LONGEST_TEXT) or length > (0 if asked else LONGEST_PAYLOAD):
             raise ProtocolError(f"{name_of(party)} sent a message of {size} and {length} bytes", party)
-        message = json.loads(receive(sock, size))
+        message = json.loads(receive(sock, size, deadline))
         payload = np.empty(length, np.uint8)
         receive_into(sock, memoryview(payload))
     except (ValueError, RecursionError, MemoryError):
@@ -69,13 +79,16 @@ def _receive(sock, party: int) -> tuple[dict, np.ndarray]:
 
 
 class DealerClient:
-    """A party's line to the dealer. Errors are PeerErrors that say what became of the dealer."""
+    """A party's line to the dealer. Errors are PeerErrors that say what became of the dealer.
+
+    A dealer that says nothing for `patience` seconds counts as gone (None: it may deal as long as it likes).
+    """
 
     def __init__(
         self, address: tuple[str, int], party: int, token: bytes, timeout: float = 20.0, tls: Encryption | None = None,
-        patient: bool = False,
+        patient: bool = False, patience: float | None = None,
     ):  # fmt: skip
-        self.party = party
+        self.party, self.patience = party, patience
         self._sock = dial(address, party, DEALER, token, timeout, tls, patient).sock
         self._open = True
 
@@ -86,12 +99,11 @@ class DealerClient:
         try:
             with suppress(ConnectionError):  # a dealer that has failed said why before it left: read that
                 _send(self._sock, {"kind": kind, "obj": obj})
-            answer, payload = _receive(self._sock, DEALER)
-        except (EOFError, OSError):
+            answer, payload = _receive(self._sock, DEALER, self.patience)
+        except (EOFError, OSError) as error:
             self._hang_up()
-            raise PeerError(
-                f"the dealer is gone (connection closed while party {self.party} asked for {kind})", DEALER
-            ) from None
+            seen = str(error) if isinstance(error, TimeoutError) else "connection closed"
+            raise PeerError(f"the dealer is gone ({seen} while party {self.party} asked for {kind})", DEALER) from None
         except BaseException:
             self._hang_up()  # half an answer is on its way: after an interrupt the line cannot be used again
             raise

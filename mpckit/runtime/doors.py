@@ -23,7 +23,7 @@ HELLO = struct.Struct("<8sHH32s")  # magic, who calls, who is called, nonce
 NONCE = PROOF = 32
 YES, NO = b"Y", b"N"
 ADMISSION = 5.0  # seconds that an unknown caller gets to prove itself
-STRANGERS = 64  # unknown callers at a time
+STRANGERS = 64  # unknown callers at a time; one more, and the one who has stood there longest must go
 RETRY = 0.1  # seconds between two calls to somebody who is not there yet
 
 
@@ -101,7 +101,7 @@ def dial(
             _shake_hands(sock, tls, peer, there)
         hello = HELLO.pack(MAGIC, me, peer, secrets.token_bytes(NONCE))
         sock.sendall(hello)
-        answer = receive(sock, NONCE + PROOF)
+        answer = receive(sock, NONCE + PROOF, deadline)
         nonce, proof = answer[:NONCE], answer[NONCE:]
         if not hmac.compare_digest(proof, _prove(token, b"listener", hello, nonce)):
             raise TokenError(
@@ -109,7 +109,7 @@ def dial(
                 "another run, was started with other options, or is somebody else"
             )
         sock.sendall(_prove(token, b"caller", hello, nonce))
-        if receive(sock, 1) != YES:
+        if receive(sock, 1, deadline) != YES:
             raise TokenError(
                 f"{name_of(peer)} at {there} refused {name_of(me)}: wrong token, wrong number, or that number has come "
                 "already (a session is one-time: start a new one on all parties)"
@@ -128,6 +128,19 @@ def dial(
         raise
     sock.settimeout(None)
     return Line(sock, _prove(token, b"key", hello, nonce))
+
+
+class _Stranger:
+    """A caller who has not proved anything yet."""
+
+    def __init__(self, sock: socket.socket):
+        self.sock, self.sent_away = sock, False
+
+    def send_away(self):
+        """Whoever waits for a word from it finds the connection closed."""
+        self.sent_away = True
+        with contextlib.suppress(OSError):  # it has gone by itself
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # SSLSocket's would read on without TLS
 
 
 class Listener:
@@ -152,7 +165,7 @@ class Listener:
             raise
         self.address: tuple[str, int] = self._sock.getsockname()[:2]
         self._lock = threading.Lock()
-        self._strangers = 0
+        self._strangers: list[_Stranger] = []  # as they came
 
     def accept(self, me: int, callers: set[int], token: bytes, timeout: float = 20.0) -> dict[int, Line]:
         """One line for each of `callers`. Callers without the token are refused and the wait goes on.
@@ -165,12 +178,10 @@ class Listener:
         try:
             while missing := found.missing():
                 with contextlib.suppress(TimeoutError):  # nobody called: look at the deadline again
-                    sock, _ = self._sock.accept()
-                    if self._count(1) > STRANGERS:
-                        self._count(-1)
-                        sock.close()
-                    else:  # a caller that says nothing must not keep the others waiting: each one has its own thread
-                        threading.Thread(target=self._admit, args=(sock, found), daemon=True).start()
+                    stranger = _Stranger(self._sock.accept()[0])
+                    self._come(stranger)
+                    # A caller that says nothing must not keep the others waiting: each one has its own thread.
+                    threading.Thread(target=self._admit, args=(stranger, found), daemon=True).start()
                 if time.monotonic() > deadline:
                     who = ", ".join(map(name_of, sorted(missing)))
                     note = f"; {self.refused} callers were refused, who could not prove that they belong to this run"
@@ -184,26 +195,40 @@ class Listener:
             raise
         return found.close()
 
-    def _count(self, change: int) -> int:
+    def _come(self, stranger: _Stranger):
         with self._lock:
-            self._strangers += change
-            return self._strangers
+            self._strangers.append(stranger)
+            if len(self._strangers) > STRANGERS:  # who belongs here is through in no time: idlers must not keep it out
+                self._strangers.pop(0).send_away()
 
-    def _admit(self, sock: socket.socket, found: "_Found"):
+    def _leave(self, stranger: _Stranger) -> bool:
+        """From here on it cannot be sent away; whether it still stood at the door."""
+        with self._lock:
+            if stranger in self._strangers:
+                self._strangers.remove(stranger)
+                return True
+            return False
+
+    def _admit(self, stranger: _Stranger, found: "_Found"):
+        sock, deadline = stranger.sock, time.monotonic() + ADMISSION
         try:
             tune(sock)
             sock.settimeout(ADMISSION)
             if self.tls:
-                sock = self.tls.answer(sock)
+                stranger.sock = sock = self.tls.answer(sock)
+                if stranger.sent_away:  # while it had no socket
+                    raise EOFError
                 sock.do_handshake()
-            hello = receive(sock, HELLO.size)
+            hello = receive(sock, HELLO.size, deadline)
             magic, party, called, _ = HELLO.unpack(hello)
             if magic != MAGIC:
                 raise EOFError
             nonce = secrets.token_bytes(NONCE)
             sock.sendall(nonce + _prove(found.token, b"listener", hello, nonce))
-            known = hmac.compare_digest(receive(sock, PROOF), _prove(found.token, b"caller", hello, nonce))
+            known = hmac.compare_digest(receive(sock, PROOF, deadline), _prove(found.token, b"caller", hello, nonce))
             known = known and called == found.me and (self.tls is None or self.tls.knows(sock, party))
+            if not self._leave(stranger):
+                raise EOFError
             if not (known and found.add(party, Line(sock, _prove(found.token, b"key", hello, nonce)))):
                 sock.sendall(NO)
                 raise EOFError
@@ -211,7 +236,7 @@ class Listener:
             self.refused += 1
             _dismiss(sock)
         finally:
-            self._count(-1)
+            self._leave(stranger)
 
     def close(self):
         """Stop listening."""

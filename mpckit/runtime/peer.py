@@ -21,6 +21,7 @@ from .sockets import Line, ProtocolError
 
 LINGER = 3.0  # seconds in which the other side may read what was sent last
 JOINED = 64 << 10  # bytes up to which a header and its payload are sent as one
+PROGRESS = 1 << 10  # bytes of a frame that has not come to its end: fewer are no sign that it ever will
 WASTE = 1 << 20  # bytes thrown away at once
 LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -32,7 +33,7 @@ class Peer:
         self.party, self.sock = party, line.sock
         self.sock.setblocking(False)
         self.left = threading.Event()
-        self.moved = 0.0  # when something came last
+        self.moved, self._since = 0.0, 0  # when something came last that is worth waiting for, and the bytes after it
         self.heard = b""  # the header of the frame that came last
         self._mine, self._theirs = Direction(line.key, me), Direction(line.key, party)
         self._queue: deque[memoryview] = deque()
@@ -199,7 +200,9 @@ class Peer:
             got = 0
         if not got:
             raise EOFError(self.party)
-        self.moved = time.monotonic()
+        self._since += got
+        if not self.begun or self._since >= PROGRESS or got == len(view):
+            self.moved, self._since = time.monotonic(), 0
         return got
 
     # leaving

@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 import sys
+import time
 from dataclasses import dataclass
 
 BUFFER = 4 << 20  # bytes asked for in each direction; the system may grant less
@@ -119,17 +120,24 @@ def cut_off(sock: socket.socket) -> bool:
     return unanswered > 0 and since > SILENCE * 1000
 
 
-def receive_into(sock: socket.socket, view: memoryview):
-    """Fill `view` from the socket; EOFError when the other end closes first, TimeoutError when its time is over."""
+def receive_into(sock: socket.socket, view: memoryview, deadline: float | None = None):
+    """Fill `view` from the socket; EOFError when the other end closes first, TimeoutError when its time is over.
+
+    `deadline` (of `time.monotonic`) is for all of it: the socket's own limit begins anew with every byte.
+    """
     while len(view):
+        if deadline is not None:
+            if (left := deadline - time.monotonic()) <= 0:
+                raise TimeoutError("timed out")
+            sock.settimeout(left)
         got = sock.recv_into(view)
         if not got:
             raise EOFError
         view = view[got:]
 
 
-def receive(sock: socket.socket, count: int) -> bytes:
+def receive(sock: socket.socket, count: int, deadline: float | None = None) -> bytes:
     """`count` bytes; errors as for `receive_into`."""
     buffer = bytearray(count)
-    receive_into(sock, memoryview(buffer))
+    receive_into(sock, memoryview(buffer), deadline)
     return bytes(buffer)

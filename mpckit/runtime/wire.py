@@ -232,6 +232,7 @@ class TCPWire(Wire):
     def _receive(self) -> dict[int, np.ndarray]:
         """The payload from every peer, once all is sent."""
         peers, frames, start = list(self._peers.values()), {}, time.monotonic()
+        looked = start
         now = [peer for peer in peers if peer.ahead()]
         while True:
             for peer in now:
@@ -250,8 +251,9 @@ class TCPWire(Wire):
                     peer.check_sent()
                 return frames
             now = ready(reading + [peer for peer in peers if peer.party in frames and peer.open], sending, TICK)
-            if not now:
+            if (moment := time.monotonic()) - looked >= TICK or not now:  # who is heard must not hide who is not
                 self._look_after(reading, start)
+                looked = moment
 
     def _look_after(self, reading: list[Peer], start: float):
         """Raise PeerError for a silent peer that will not speak again."""

@@ -1,0 +1,141 @@
+"""Somebody who keeps others waiting on purpose: a crowd at the door, bytes that drip, a dealer that falls silent."""
+
+import contextlib
+import itertools
+import re
+import socket
+import threading
+import time
+
+import pytest
+from beside import TOKEN, admitting
+from test_wire_attacks import facing, turn
+
+from mpckit.runtime import dealing, doors, wire
+from mpckit.runtime.dealing import DealerClient, serve
+from mpckit.runtime.doors import dial, listen
+from mpckit.runtime.sockets import DEALER, PeerError, ProtocolError
+
+
+def dripping(sock, data=b"m", every=0.1) -> threading.Event:
+    """`data` byte by byte, again and again, until the event is set or nobody listens."""
+    enough = threading.Event()
+
+    def drip():
+        with contextlib.suppress(OSError):
+            for at in itertools.count():
+                if enough.wait(every):
+                    break
+                sock.send(data[at % len(data) :][:1])
+
+    threading.Thread(target=drip, daemon=True).start()
+    return enough
+
+
+def test_a_stranger_who_drips_is_dismissed_in_time(monkeypatch):
+    monkeypatch.setattr(doors, "ADMISSION", 0.5)
+    listener, thread, result = admitting({1}, timeout=3)
+    with socket.create_connection(listener.address) as stranger:
+        start, enough = time.perf_counter(), dripping(stranger)
+        stranger.settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            assert stranger.recv(1) == b""
+        enough.set()
+    assert time.perf_counter() - start < 2, "44 bytes, one every 0.1 s, would take longer"
+    thread.join(5)
+
+
+def test_a_listener_that_drips_is_left_after_the_time_given():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: dripping(server.accept()[0]).wait(20), daemon=True).start()
+        start = time.perf_counter()
+        with pytest.raises(PeerError, match="does not answer .*timed out"):
+            dial(server.getsockname(), 1, 0, TOKEN, timeout=1)
+        assert time.perf_counter() - start < 3
+
+
+def test_half_a_frame_that_drips_is_given_up(monkeypatch):
+    monkeypatch.setattr(wire, "SILENCE", 1.0)
+    monkeypatch.setattr(wire, "TICK", 0.2)
+    there, liar = facing()
+    liar.sock.sendall(liar.frame(bytes(200), length=200)[:24])
+    start, enough = time.perf_counter(), dripping(liar.sock)
+    with pytest.raises(PeerError, match="stopped in the middle of a frame"):
+        turn(there, size=200)
+    enough.set()
+    assert 0.9 < time.perf_counter() - start < 4
+
+
+def test_a_frame_that_begins_late_has_its_own_time(monkeypatch):
+    """The clock of half a frame starts with its first byte, not with the round."""
+    monkeypatch.setattr(wire, "SILENCE", 1.0)
+    monkeypatch.setattr(wire, "TICK", 0.2)
+    there, liar = facing()
+    frame = liar.frame(b"abcd")
+    threading.Timer(1.5, lambda: liar.sock.sendall(frame[:5])).start()
+    threading.Timer(2.1, lambda: liar.sock.sendall(frame[5:])).start()
+    assert bytes(turn(there)[1]) == b"abcd"
+
+
+def test_a_crowd_that_never_tires_keeps_nobody_out():
+    """64 strangers and more stand at the door, silent: the one who belongs here is let in at its first call."""
+    listener, thread, result = admitting({1})
+    crowd = [socket.create_connection(listener.address) for _ in range(doors.STRANGERS + 20)]
+    end = time.monotonic() + 5
+    while len(listener._strangers) < doors.STRANGERS and time.monotonic() < end:
+        time.sleep(0.01)
+    start = time.perf_counter()
+    dial(listener.address, 1, 0, TOKEN)
+    thread.join(5)
+    assert result.keys() == {1} and time.perf_counter() - start < 2 and listener.refused >= 20
+    for sock in crowd:
+        sock.close()
+
+
+# what a dealer hears, and what one party can do to the others through it
+
+
+@pytest.mark.parametrize("sizes", [(12, 64 << 20), (12, 1), (2 << 20, 0)], ids=["payload", "a byte", "text"])
+def test_a_request_is_short(sizes):
+    """A payload that nobody reads, and a long text, are refused by their announcement: they would fill the dealer."""
+    serving, lines, outcome = dealing_for(2)
+    lines[1]._sock.sendall(dealing.SIZES.pack(*sizes) + b'{"kind":"x"}')
+    serving.join(5)
+    assert isinstance(outcome[0], ProtocolError) and outcome[0].party == 1, outcome
+    assert re.search(f"sent a message of {sizes[0]} and {sizes[1]} bytes", str(outcome[0]))
+
+
+def test_a_request_that_drips_does_not_hold_up_the_others(monkeypatch):
+    monkeypatch.setattr(dealing, "SILENCE", 0.5)
+    serving, lines, outcome = dealing_for(2)
+    lines[1]._sock.sendall(dealing.SIZES.pack(1000, 0))
+    start, enough = time.perf_counter(), dripping(lines[1]._sock, b" ")
+    with pytest.raises(PeerError, match="the dealer failed: party 1 is gone"):
+        lines[0].request("triples")
+    enough.set()
+    assert time.perf_counter() - start < 3 and outcome[0].party == 1
+
+
+def dealing_for(parties):
+    """A dealer that answers everything with nothing: its thread, a line for each party, and how it ended."""
+    listener, outcome = listen(), []
+
+    def work():
+        try:
+            serve(listener, TOKEN, range(parties), lambda *_: ({}, b""))
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread, [DealerClient(listener.address, p, TOKEN) for p in range(parties)], outcome
+
+
+def test_a_dealer_that_says_nothing_is_waited_for_as_long_as_was_agreed():
+    listener, lines = listen(), []
+    threading.Thread(target=lambda: lines.append(listener.accept(DEALER, {0}, TOKEN)), daemon=True).start()
+    client = DealerClient(listener.address, 0, TOKEN, patience=0.5)
+    start = time.perf_counter()
+    with pytest.raises(PeerError, match="the dealer is gone .it has said nothing for 0.5 s while party 0 asked for"):
+        client.request("triples")
+    assert time.perf_counter() - start < 3
