@@ -70,6 +70,12 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
         for name, child in module.named_children():
             if _full_name(child) in GELUS:
                 setattr(module, name, torch.nn.GELU("tanh"))
+        if isinstance(module, torch.nn.modules.padding._CircularPadNd):
+            module.forward = partial(_circular, module.padding)
+        elif getattr(module, "padding_mode", None) == "circular":  # a convolution
+            sides = module._reversed_padding_repeated_twice
+            module.padding_mode, module.padding = "zeros", (0,) * len(module.kernel_size)
+            module.register_forward_pre_hook(lambda _, inputs, sides=sides: (_circular(sides, *inputs),))
         if _full_name(module) in RMS_NORMS:
             module.forward = partial(rms_norm, module)
         if (look := getattr(module, "warn_if_padding_and_no_attention_mask", None)) is not None:
@@ -102,6 +108,14 @@ def _shared(session: Session, values: list[torch.Tensor], owner: int, matrices: 
 
 def _full_name(module: torch.nn.Module) -> str:
     return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def _circular(sides, x: torch.Tensor) -> torch.Tensor:
+    """As F.pad(x, sides, "circular"), which writes into a view."""
+    for i, (before, after) in enumerate(zip(sides[::2], sides[1::2]), 1):
+        size = x.shape[-i]
+        x = torch.cat([x.narrow(-i, size - before, before), x, x.narrow(-i, 0, after)], -i)
+    return x
 
 
 def _unless_secret(look, ids, *args, **kwargs):

@@ -21,8 +21,23 @@ def convolution(x, w, bias, stride, padding, dilation, transposed, output_paddin
         raise NotImplementedError("a transposed convolution has no row: upsample (nn.Upsample) and convolve instead")
     if len(stride) > 2:
         raise NotImplementedError("a convolution over three spatial dimensions has no row: one and two have")
+    _check_fit(x, w, padding, dilation, groups)
     out = bilinear("conv", kernels.conv, x, w, tuple(stride), tuple(padding), tuple(dilation), groups)
     return out if bias is None else add(out, bias.reshape(-1, *[1] * len(stride)))
+
+
+def _check_fit(x, w, padding, dilation, groups):
+    """Before a message: a kernel would notice only when both factors have been opened."""
+    if x.shape[1] != w.shape[1] * groups:
+        raise RuntimeError(
+            f"a convolution of {w.shape[1] * groups} channels (weights {list(w.shape)}, groups={groups}) cannot take "
+            f"the {x.shape[1]} channels of {list(x.shape)}"
+        )
+    for size, width, pad, step in zip(x.shape[2:], w.shape[2:], padding, dilation):
+        if size + 2 * pad < (reach := step * (width - 1) + 1):
+            raise RuntimeError(
+                f"a window of {reach} entries is more than the {size} of {list(x.shape)}, padded by {pad} on each side"
+            )
 
 
 @row("convolution_backward")

@@ -6,7 +6,7 @@ from itertools import accumulate
 import torch
 from torch.utils._mode_utils import no_dispatch
 
-from ..cell import Cell, SecretError
+from ..cell import Cell, SecretError, finite
 from ..runtime.session import Shared
 from ..tensor import SecretTensor
 from .table import (
@@ -164,7 +164,8 @@ def col2im(x, size, kernel, dilation, padding, stride):
 def constant_pad(x, pad, value=0):
     if value == 0:
         return local(x, aten.constant_pad_nd.default, pad)
-    fill = x.session.ring.at(x.shared.shares[0].frac).encode(value).item()  # party 0 alone holds the constant
+    fill = finite(torch.as_tensor(value, dtype=torch.float64), x.session)
+    fill = x.session.ring.at(x.shared.shares[0].frac).encode(fill).item()  # party 0 alone holds the constant
     return each(x, lambda s: s.like(aten.constant_pad_nd(s.data, pad, fill if s.first else 0)))
 
 

@@ -88,6 +88,9 @@ CASES = [
     case("Conv2d, all options", nn.Conv2d(3, 6, 3, stride=2, padding=1, groups=3, dilation=2), IMAGE),
     case("Conv2d, same size", nn.Conv2d(3, 4, (3, 5), padding="same"), IMAGE),
     case("Conv2d, reflected border", nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), IMAGE),
+    case("Conv2d round the border", nn.Conv2d(3, 4, (3, 4), padding=(2, 3), padding_mode="circular"), IMAGE),
+    case("Conv1d round the border", nn.Conv1d(3, 4, 4, padding="same", padding_mode="circular"), SIGNAL),
+    case("CircularPad2d", nn.CircularPad2d((1, 2, 0, 3)), IMAGE),
     case("depthwise", nn.Conv2d(3, 3, 3, groups=3, bias=False), IMAGE),
     case("Conv1d", nn.Conv1d(3, 4, 5, stride=3, padding=2, dilation=2), SIGNAL),
     case("BatchNorm2d", lived_in(nn.BatchNorm2d(3)), IMAGE),
@@ -199,17 +202,29 @@ def test_with_gradients_on_and_in_inference_mode():
         torch.testing.assert_close(y.detach().reveal(), net(SIGNAL).detach(), atol=2e-3, rtol=0)
 
 
+class Rewriting(nn.Module):
+    def forward(self, x):
+        first = x[0]
+        x.add_(1.0)
+        return first
+
+
 @pytest.mark.parametrize(
     ("layer", "x", "words"),
     [
         (nn.ConvTranspose2d(3, 4, 3), IMAGE, "transposed convolution"),
         (nn.Conv3d(3, 4, 2), torch.randn(1, 3, 4, 4, 4), "three spatial dimensions"),
         (nn.Dropout(), X, "evaluation mode"),
-        (nn.CircularPad1d(1), SIGNAL, "write out of place"),
+        (Rewriting(), SIGNAL, "write out of place"),
+        (nn.Conv2d(4, 6, 3), IMAGE, "a convolution of 4 channels .* cannot take the 3 channels"),
+        (nn.Conv2d(3, 6, (3, 5), dilation=3), IMAGE, "a window of 13 entries is more than the 9 of"),
         (nn.MaxPool2d(2, return_indices=True), IMAGE, "meta"),
     ],
 )
 def test_what_is_missing_says_so(layer, x, words):
-    with mk.simulate(parties=2), torch.no_grad(), pytest.raises((NotImplementedError, RuntimeError), match=words):
-        out = mk.private(layer, owner=1)(mk.secret(x, owner=0))
-        out[1].tolist()
+    with mk.simulate(parties=2) as session, torch.no_grad():
+        with pytest.raises((NotImplementedError, RuntimeError), match=words):
+            out = mk.private(layer, owner=1)(mk.secret(x, owner=0))
+            out[1].tolist()
+    if isinstance(layer, nn.Conv2d):
+        assert session.report().rounds() == 1, "the picture was shared, and nothing was opened"

@@ -74,6 +74,7 @@ NUMBERS = [
     case("cat with public", lambda a, b: torch.cat([a, b]), X, Y, public=(1,)),
     case("stack integers and fractions", lambda a, b: torch.stack([a, b]), torch.arange(4), X[0]),
     case("pad with a value", lambda a: F.pad(a, (1, 2, 0, 1), value=2.5), X),
+    case("pad, then a maximum", lambda a: F.max_pool1d(F.pad(a, (1, 2), value=-torch.inf), 2), X),
     case("pad by reflection", lambda a: F.pad(a[None], (1, 2), mode="reflect"), X),
     case("pad by the border", lambda a: F.pad(a[None], (1, 2, 1, 0), mode="replicate"), X),
     case("trace", torch.trace, X),

@@ -68,6 +68,13 @@ def test_negative_samples_keep_their_sign():
     assert torch.allclose(audio, torch.tensor([-1.0, -0.5, 0.0, 0.5]), atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_file_cut_short_ends_with_its_last_whole_sample(channels):
+    whole = tone().expand(channels, -1)
+    audio, _ = read(wav(whole)[:-1])
+    assert torch.equal(torch.atleast_2d(audio), torch.atleast_2d(read(wav(whole))[0])[:, :-1])
+
+
 def test_soundfile_reads_what_the_standard_library_does_not():
     soundfile = pytest.importorskip("soundfile")
     for form, subtype in (("FLAC", "PCM_16"), ("WAV", "FLOAT")):
@@ -110,6 +117,7 @@ def test_a_recording_that_a_network_would_guess_at_is_refused(case):
     "audio, message",
     [
         (torch.zeros(8000, dtype=torch.int16), "float\\(\\) / 32768"),
+        (np.zeros(8000, np.float32), "not ndarray: torch.as_tensor"),
         (tone() * 32768, "divide whole numbers"),
         (tone().index_fill(0, torch.tensor(7), math.nan), "no numbers"),
         (tone()[None], "take recordings one by one"),
@@ -157,6 +165,12 @@ def test_features_of_a_tone_peak_at_its_pitch():
 def test_a_frame_depends_on_its_own_samples_only():
     audio = torch.randn(4000) * 0.1
     assert torch.allclose(log_mel(audio)[:, 3], log_mel(audio[240 : 240 + 256])[:, 0], atol=1e-5)
+
+
+def test_other_floats_give_the_same_features():
+    want = log_mel(tone())
+    torch.testing.assert_close(log_mel(tone().double()), want)
+    torch.testing.assert_close(log_mel(tone().half()), want, atol=0.2, rtol=0)
 
 
 def test_silence_and_full_scale_span_the_features():

@@ -116,6 +116,11 @@ def test_files_that_are_no_pictures(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole, "JPEG")
     with pytest.raises(PictureError, match="BytesIO cannot be read as a picture: .*truncated"):
         picture(io.BytesIO(whole.getvalue()[:900]))
+    with pytest.raises(PictureError, match="bytes cannot be read as a picture: .*truncated"):
+        picture(whole.getvalue()[:900])
+    assert torch.equal(picture(whole.getvalue()), picture(whole))
+    with pytest.raises(PictureError, match="ndarray is neither a path nor a file: of an array, give PIL.Image"):
+        picture(np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(FileNotFoundError):
         picture(tmp_path / "absent.png")
 

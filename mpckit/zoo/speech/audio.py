@@ -52,7 +52,7 @@ def _wave(content: bytes) -> tuple[Tensor, int]:
     with wave.open(BytesIO(content)) as file:
         width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
         raw = torch.from_numpy(np.frombuffer(file.readframes(file.getnframes()), np.uint8).astype(np.int64))
-    raw = raw.view(-1, channels, width)
+    raw = raw[: len(raw) - len(raw) % (channels * width)].view(-1, channels, width)  # a file cut short ends anywhere
     if width == 1:  # the only width without a sign
         value = raw[..., 0] - 128
     else:
@@ -98,6 +98,8 @@ def check_audio(audio: Tensor, rate: int, wanted: int = RATE) -> Tensor:
 
 def check_shape(audio: Tensor, rate: int, wanted: int = RATE) -> Tensor:
     """What all parties can check, who know the shape alone; as `check_audio`."""
+    if not isinstance(audio, Tensor):
+        raise AudioError(f"a recording is a float tensor [samples], not {type(audio).__name__}: torch.as_tensor(audio)")
     if audio.dim() == 2:
         raise AudioError(
             f"{list(audio.shape)} are several channels, or several recordings: mix channels with mono(audio), "

@@ -24,7 +24,7 @@ def log_mel(audio: Tensor, hop: int = 80) -> Tensor:
     if audio.shape[-1] < WINDOW:
         raise ValueError(f"{audio.shape[-1]} samples are less than one frame of {WINDOW}: pad with silence")
     window = torch.hann_window(WINDOW)
-    frames = audio.unfold(-1, WINDOW, hop) * (window / window.sum())
+    frames = audio.float().unfold(-1, WINDOW, hop) * (window / window.sum())
     power = torch.fft.rfft(frames).abs().square()
     return ((power @ filterbank()).clamp(min=FLOOR).log().mT + 8) / 4
 

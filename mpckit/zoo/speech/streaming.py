@@ -54,7 +54,9 @@ def chunks(model: nn.Module, audio: Tensor, seconds: float = 1.0) -> Iterator[Ch
     All chunks have one shape, so one plan serves them all. Raises AudioError as `check_audio` (for a meta tensor, as
     `check_shape`), ValueError for chunks that are shorter than a step.
     """
-    check_shape(audio, RATE) if audio.is_meta else check_audio(audio, RATE)
+    check_shape(audio, RATE)
+    if not audio.is_meta:
+        check_audio(audio, RATE)
     step = model.hop * model.stride
     if (count := round(seconds * RATE / step)) < 1:
         raise ValueError(f"chunks of {seconds} s: a step takes {step / RATE} s, so the shortest chunk does too")

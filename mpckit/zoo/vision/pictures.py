@@ -48,15 +48,19 @@ DIGIT = Preparation(28, 28, (0.0,), (1.0,))  # lenet, which knows light digits o
 def picture(source, prepare: Preparation = IMAGENET) -> Tensor:
     """A picture as a batch of one, [1, 3, crop, crop] or [1, 1, crop, crop], float32; needs Pillow (mpckit[images]).
 
-    `source`: a path, an open binary file, or a PIL.Image. It is turned as its camera says (EXIF), the first frame
-    counts, what is transparent becomes white, and grey, palettes and CMYK become red, green and blue (or all of them
-    grey). Raises FileNotFoundError, PictureError for what is no picture, is damaged, has more than 8 bits a channel or
-    is narrower than it may be, ModuleNotFoundError without Pillow.
+    `source`: a path, a file's bytes, an open binary file, or a PIL.Image. It is turned as its camera says (EXIF), the
+    first frame counts, what is transparent becomes white, and grey, palettes and CMYK become red, green and blue (or
+    all of them grey). Raises FileNotFoundError, PictureError for what is no picture, is damaged, has more than 8 bits a
+    channel or is narrower than it may be, ModuleNotFoundError without Pillow.
     """
     Image = _pillow()
     from PIL import ImageOps
 
     name = source if isinstance(source, (str, Path)) else type(source).__name__
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        source = BytesIO(source)
+    if not isinstance(source, (str, Path, Image.Image)) and not hasattr(source, "read"):
+        raise PictureError(f"{name} is neither a path nor a file: of an array, give PIL.Image.fromarray(array)")
     try:
         image = source if isinstance(source, Image.Image) else Image.open(source)
         image = ImageOps.exif_transpose(image)  # reads all of it, too
