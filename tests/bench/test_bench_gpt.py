@@ -4,17 +4,21 @@ python -m mpckit bench gpt perplexity --samples 2
 """
 
 import json
+import re
 import subprocess
 import sys
+from copy import deepcopy
 
 import pytest
 import torch
 
 from mpckit.__main__ import main
 from mpckit.bench import gpt as bench
+from mpckit.bench import gpt_archives
 from mpckit.generate import generate
 from mpckit.nn import private
 from mpckit.offline.plan import plan
+from mpckit.zoo.data import ChecksumError
 from mpckit.zoo.language import Characters, gpt, plays
 
 
@@ -93,5 +97,62 @@ def test_a_layer_that_differs_is_not_met(monkeypatch):
 
 def test_names_that_there_are_not(capsys):
     assert main(["bench", "gpt", "tokens"]) == 2
-    assert "no case tokens; there are: token, perplexity, greedy, layer" in capsys.readouterr().out
+    assert "no case tokens; there are: token, perplexity, greedy, layer, stories15m, smollm2" in capsys.readouterr().out
     assert torch.get_num_threads() == 1
+
+
+class Toy:
+    """A tokenizer whose tokens are numbers."""
+
+    def decode(self, ids):
+        return " ".join(str(int(i)) for i in ids)
+
+
+@pytest.fixture
+def archived(monkeypatch, tmp_path):
+    """A case with a small Llama in place of a large one, which an archive names."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(5)
+    sizes = {"vocab_size": 19, "hidden_size": 16, "intermediate_size": 24, "max_position_embeddings": 32}
+    heads = {"num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, **heads)).eval()
+    case = gpt_archives.Archived("small", lambda path: (model, Toy()), "fetch it", lambda _: torch.tensor([1, 5, 2]), 4)
+    monkeypatch.setattr(bench, "ARCHIVED", [case])
+    monkeypatch.setenv("MPCKIT_SMALL", str(tmp_path))
+    return case
+
+
+def test_a_model_from_an_archive_writes_the_same(archived, capsys):
+    status, rows = run(capsys, "small")
+    assert status == 0 and [row["suite"] for row in rows] == ["bits", "fss"]
+    for row in rows:
+        assert (row["tokens"], row["alike"], row["ok"]) == (4, 4, True) and len(row["text"].split()) == 4
+        assert row["rounds"] > 20 and row["sent"] > 1000, "a token goes through every layer"
+        assert "4 of 4 tokens as in plaintext" in bench._line(row)
+
+
+def test_a_model_from_an_archive_that_writes_something_else_is_not_met(archived, monkeypatch, capsys):
+    def other(model, owner):
+        changed = deepcopy(model)
+        changed.lm_head.weight.data.mul_(-1)
+        return private(changed, owner)
+
+    monkeypatch.setattr(gpt_archives, "private", other)
+    assert main(["bench", "gpt", "small", "--suite", "bits"]) == 1
+    assert capsys.readouterr().out.rstrip().endswith("NOT MET")
+
+
+def test_without_its_archive_a_case_says_how_to_fetch_it(archived, monkeypatch, capsys):
+    monkeypatch.delenv("MPCKIT_SMALL")
+    assert main(["bench", "gpt", "small"]) == 2
+    assert capsys.readouterr().out == "small       SKIPPED: MPCKIT_SMALL names no archive; `fetch it` fetches it\n"
+
+
+@pytest.mark.parametrize("name", ["stories15m", "smollm2"])
+def test_an_archive_that_is_another_is_refused(name, monkeypatch, tmp_path):
+    (case,) = (c for c in gpt_archives.ARCHIVED if c.name == name)
+    path = tmp_path / "archive"
+    path.write_bytes(b"another")
+    monkeypatch.setenv(case.variable, str(path))
+    with pytest.raises(ChecksumError, match=re.escape(case.how)):
+        gpt_archives.written(case, "bits")
