@@ -15,7 +15,7 @@ from contextlib import suppress
 import numpy as np
 
 from .doors import Encryption, Listener, dial
-from .sockets import DEALER, SILENCE, PeerError, ProtocolError, cut_off, name_of, receive, receive_into
+from .sockets import DEALER, SILENCE, PeerError, ProtocolError, cut_off, name_of, plain, receive, receive_into
 
 SIZES = struct.Struct("<IQ")  # lengths of the JSON text and of the payload
 LONGEST_REQUEST = 1 << 20  # of text; a request has no payload
@@ -109,7 +109,7 @@ class DealerClient:
             raise
         if "failed" in answer:
             self._hang_up()
-            raise PeerError(f"the dealer failed: {answer['failed']}", DEALER)
+            raise PeerError(f"the dealer failed: {plain(str(answer['failed']))}", DEALER)
         return answer.get("obj"), payload
 
     def abort(self, reason: str):
@@ -186,7 +186,7 @@ def _request(sock, party: int) -> tuple[str, object] | None:
     if not isinstance(message.get("kind"), str):
         raise ProtocolError(f"party {party} asked for nothing", party)
     if message["kind"] == "abort":
-        raise PeerError(f"party {party} failed: {message.get('obj')}", party)
+        raise PeerError(f"party {party} failed: {plain(str(message.get('obj')))}", party)
     return None if message["kind"] == "close" else (message["kind"], message.get("obj"))
 
 

@@ -13,7 +13,7 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-from .sockets import ProtocolError
+from .sockets import DEALER, ProtocolError, plain
 
 HEADER = struct.Struct("<IBBHII8s")  # step, word, length >> 32, sender, length, digest, tag: 24 bytes
 SIGNED = HEADER.size - 8  # bytes of a header that the tag covers
@@ -105,8 +105,11 @@ def pack_abort(said: dict) -> bytes:
     return json.dumps(said).encode()
 
 
-def unpack_abort(body: bytes, sender: int) -> dict:
-    """What an ABORT frame says: kind, party, reason (and position). Raises ProtocolError for anything else."""
+def unpack_abort(body: bytes, sender: int, parties: int = DEALER) -> dict:
+    """What an ABORT frame says: kind, party, reason (and position), in one line each.
+
+    Raises ProtocolError for anything else, and where it blames none of the `parties`.
+    """
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -116,4 +119,6 @@ def unpack_abort(body: bytes, sender: int) -> dict:
         raise ProtocolError(f"party {sender} ended with a reason that cannot be read", sender)
     if not all(isinstance(said[key], str) for key in known - {"party"}):
         raise ProtocolError(f"party {sender} ended with a reason that is no text", sender)
-    return said
+    if not 0 <= said["party"] < parties:
+        raise ProtocolError(f"party {sender} blames somebody who is no party", sender)
+    return said | {key: plain(said[key]) for key in known - {"party"}}

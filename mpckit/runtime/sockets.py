@@ -60,6 +60,12 @@ def name_of(party: int) -> str:
     return "the dealer" if party == DEALER else f"party {party}"
 
 
+def plain(text: str, most: int = 3000) -> str:
+    """What somebody else wrote, as it may stand in an error: one line, without what would steer a terminal."""
+    shown = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[:most]} …"
+
+
 def is_loopback(host: str) -> bool:
     """Whether every address of `host` belongs to this machine alone."""
     found = {info[4][0].split("%")[0] for info in socket.getaddrinfo(host, None)}

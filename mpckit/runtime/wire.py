@@ -196,7 +196,7 @@ class TCPWire(Wire):
         try:
             for peer in self._peers.values() if not self._ended else ():
                 if (complete := peer.look_ahead()) is not None:
-                    raise _Told(unpack_abort(complete[1].tobytes(), peer.party))
+                    raise _Told(unpack_abort(complete[1].tobytes(), peer.party, self.parties))
                 if peer.gone:
                     seen = f"connection closed after step {self._at.step}"
                     raise self._fail({"kind": "gone", "party": peer.party, "reason": seen})
@@ -241,7 +241,7 @@ class TCPWire(Wire):
                 if complete is not None:
                     head, frames[peer.party] = complete
                     if head.word == Word.ABORT:
-                        raise _Told(unpack_abort(frames[peer.party].tobytes(), peer.party))
+                        raise _Told(unpack_abort(frames[peer.party].tobytes(), peer.party, self.parties))
                 if peer.sending:
                     peer.write()
             reading = [peer for peer in peers if peer.party not in frames]
@@ -321,7 +321,7 @@ class TCPWire(Wire):
             for q, peer in list(waiting.items()):
                 try:
                     body = peer.look_for_abort()
-                    said = None if body is None else unpack_abort(body.tobytes(), q)
+                    said = None if body is None else unpack_abort(body.tobytes(), q, self.parties)
                 except EOFError:
                     said = {"kind": "gone", "party": q}
                 except ProtocolError as error:

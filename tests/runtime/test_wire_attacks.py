@@ -156,6 +156,8 @@ ATTACKS = {
     odd_farewell(b'{"kind": "failed", "party": "x", "reason": "y"}'): "a reason that cannot be read",
     odd_farewell(b'{"kind": "failed", "party": 1, "reason": ["y"]}'): "a reason that is no text",
     odd_farewell(b'{"kind": ["failed"], "party": 1, "reason": "y"}'): "a reason that cannot be read",
+    odd_farewell(b'{"kind": "gone", "party": 2, "reason": "y"}'): "blames somebody who is no party",
+    odd_farewell(b'{"kind": "failed", "party": -1, "reason": "y"}'): "blames somebody who is no party",
 } | {changed(at): "24 bytes that are not the header" for at in range(HEADER.size)}
 
 
@@ -172,6 +174,35 @@ def test_an_attack_on_the_second_frame(attack):
     assert time.perf_counter() - start < 3
     with pytest.raises(WireError, match="serves one session: start a new one"):
         turn(wire, step=2)
+
+
+def test_last_words_do_not_steer_a_terminal():
+    """What another party wrote is shown as one short line: no escape codes, no lines that look like ours."""
+    wire, liar = facing()
+    reason = "\x1b]52;c;cm0gLXJm\x07\x1b[2J all is well\n\rTraceback\u202e\x9b1m" + "A" * 5000
+    liar.sock.sendall(liar.frame(json.dumps({"kind": "failed", "party": 1, "reason": reason}).encode(), 0, Word.ABORT))
+    with pytest.raises(PeerError, match="party 1 failed: .*all is well  Traceback") as caught:
+        turn(wire)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 3100
+
+
+def test_last_words_through_the_dealer_do_not_either():
+    listener, outcome = listen(), []
+
+    def work():
+        try:
+            serve(listener, TOKEN, {0, 1}, lambda *_: ({}, b""))
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    honest, liar = (DealerClient(listener.address, p, TOKEN) for p in range(2))
+    liar.abort("\x1b[2J" + "A" * 5000)
+    thread.join(9)
+    with pytest.raises(PeerError, match="the dealer failed: party 1 failed: ") as caught:
+        honest.request("triples")
+    assert all(str(error).isprintable() and len(str(error)) < 3200 for error in (outcome[0], caught.value))
 
 
 def test_a_party_s_own_frame_sent_back():
