@@ -52,6 +52,8 @@ def keys(party: int, folder: str) -> int:
         certificate, key = identity.save(folder, party)
     except FileExistsError as error:
         return _complain(f"{error.filename} is there already: remove it first to replace that party's key")
+    except OSError as error:
+        return _complain(f"{type(error).__name__}: {error}")
     print(f"{key}  stays here\n{certificate}  goes to all others, who put it beside their own\n")
     print(f"fingerprint, to compare by telephone:\n{fingerprint(identity.certificate)}")
     return 0
@@ -64,6 +66,12 @@ def party(args) -> int:
 
     if (args.party == DEALER) == bool(args.program):
         return _complain("a party runs a program file; the dealer needs none")
+    file, *rest = args.program or [None]
+    try:  # before the others are called, who would wait for it in vain
+        if file is not None:
+            compile(Path(file).read_bytes(), file, "exec")
+    except (OSError, SyntaxError, ValueError) as error:
+        return _complain(f"{file} cannot be run: {type(error).__name__}: {error}")
     places = args.addresses.split(",")
     try:
         if args.party == DEALER:
@@ -75,7 +83,8 @@ def party(args) -> int:
         )  # fmt: skip
     except (WireError, ValueError, OSError) as error:
         return _complain(f"{type(error).__name__}: {error}")
-    file, *rest = args.program
+    except KeyboardInterrupt:
+        return _complain("interrupted before the program began, or while it dealt")
     sys.argv, sys.path[0] = [file, *rest], str(Path(file).resolve().parent)
     try:
         with session:

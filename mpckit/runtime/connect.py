@@ -10,14 +10,17 @@ Every connection is mutual TLS 1.3 between pinned certificates, and all ends mus
 on what the numbers mean before the first frame. Each process runs its own copy of the program: nobody sends code.
 """
 
+import errno
 import hashlib
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..offline.service import DealerService
 from .dealing import DealerClient, Handler, serve
-from .doors import listen
+from .device import usable
+from .doors import Listener, listen
 from .session import Session
 from .sockets import DEALER
 from .tls import Pinned, load
@@ -83,15 +86,23 @@ def connect(
     listen_on   where to listen instead, behind a router: "0.0.0.0:7000"               options   as for `Session`
     timeout     seconds to wait for the others to come                 patience   … for a word from one of them
 
-    Raises FileNotFoundError, PermissionError, ValueError (keys and addresses), CertificateError (somebody is not who he
-    should be), TokenError (another session or other options), PeerError (somebody did not come).
+    Raises FileNotFoundError, PermissionError, ValueError (keys and addresses), OSError (it cannot listen there),
+    RuntimeError (no such device), CertificateError (somebody is not who he should be), TokenError (another session or
+    other options), PeerError (somebody did not come).
     """
-    places = _places(addresses, party)
+    places, there = _places(addresses, party), _place(dealer)
+    here = places[party] if listen_on is None else _place(listen_on)
+    if len({*places, there}) <= len(places):
+        raise ValueError(f"two of {', '.join(map(_text, (*places, there)))} are the same: each has a place of its own")
+    _check_seconds(timeout=timeout, patience=patience)
+    if given := sorted({"parties", "here", "wire", "dealer", "meta"} & options.keys()):
+        raise TypeError(f"{', '.join(given)} is not for `connect`, which finds it out: leave it away")
+    usable(options.get("device", "cpu"), party)  # before the others are called
     pinned = _pinned(keys, party, len(places))
     like = Session(len(places), meta=True, **{k: v for k, v in options.items() if k != "record"})
     meaning = (like.ring, like.suite.name, sorted(vars(like.suite).items()), like.insecure)
     deadline = time.monotonic() + timeout
-    door = listen(*_place(listen_on or addresses[party]), tls=pinned)
+    door = _open(here, pinned)
     wire = TCPWire.connect(
         door, party, places, _token(pinned, len(places), repr(meaning)), timeout, tls=pinned, patience=patience,
         patient=True,
@@ -99,7 +110,7 @@ def connect(
     try:
         left = max(0.1, deadline - time.monotonic())
         line = DealerClient(
-            _place(dealer), party, _token(pinned, len(places), "dealer"), left, pinned, patient=True, patience=patience
+            there, party, _token(pinned, len(places), "dealer"), left, pinned, patient=True, patience=patience
         )
         return JoinedSession(wire, line, **options)
     except BaseException as error:
@@ -109,8 +120,11 @@ def connect(
 
 def deal(parties: int, address: Address, keys: str | Path | Pinned, *, timeout: float = TIMEOUT):
     """Be the dealer of one session of `parties` that join by `connect`; returns when it is over. Errors as there."""
-    pinned = _pinned(keys, DEALER, parties)
-    door = listen(*_place(address), tls=pinned)
+    if parties < 2:
+        raise ValueError(f"a dealer deals for two parties or more, not for {parties}")
+    _check_seconds(timeout=timeout)
+    place, pinned = _place(address), _pinned(keys, DEALER, parties)
+    door = _open(place, pinned)
     serve(door, _token(pinned, parties, "dealer"), range(parties), answering(parties), timeout)
 
 
@@ -141,9 +155,35 @@ def _pinned(keys: str | Path | Pinned, party: int, parties: int) -> Pinned:
     return load(keys, party, [p for p in everybody if p != party])
 
 
+def _open(place: tuple[str, int], pinned: Pinned) -> Listener:
+    try:
+        return listen(*place, tls=pinned)
+    except OSError as error:
+        hint = (
+            "one's own address is wanted, or listen_on='0.0.0.0:PORT' (--listen) where others reach it by another one"
+        )
+        if error.errno == errno.EADDRINUSE:
+            hint = "another program listens there, or another copy of this one: end it, or agree on another port"
+        elif isinstance(error, PermissionError):
+            hint = "agree on a port above 1023"
+        raise OSError(error.errno, f"cannot listen at {_text(place)} ({error.strerror}): {hint}") from None
+
+
+def _check_seconds(**times):
+    for name, seconds in times.items():
+        if seconds is not None and not (isinstance(seconds, (int, float)) and 0 < seconds < float("inf")):
+            raise ValueError(f"{name} is a number of seconds, more than 0, not {seconds!r}")
+
+
+def _text(place: tuple[str, int]) -> str:
+    return "{}:{}".format(f"[{place[0]}]" if ":" in place[0] else place[0], place[1])
+
+
 def _places(addresses: Sequence[Address], party: int) -> list[tuple[str, int]]:
     if isinstance(addresses, str):
         raise ValueError(f'addresses are a list, ["host:port", …], not {addresses!r}')
+    if isinstance(party, bool) or not isinstance(party, int):
+        raise ValueError(f"a party is a number from 0 on, not {party!r}")
     if len(addresses) < 2 or not 0 <= party < len(addresses):
         raise ValueError(f"party {party} of {len(addresses)}: parties are numbered from 0, and each has an address")
     return [_place(address) for address in addresses]
@@ -151,9 +191,10 @@ def _places(addresses: Sequence[Address], party: int) -> list[tuple[str, int]]:
 
 def _place(address: Address) -> tuple[str, int]:
     """("host", port) of "host:port", "[::1]:port" or a pair."""
-    host, port = address.rsplit(":", 1) if isinstance(address, str) and ":" in address else (address, None)
-    if not isinstance(address, str):
-        host, port = address
-    if not str(port).isdecimal() or not 0 < int(port) < 65536:
+    pair = address.rsplit(":", 1) if isinstance(address, str) else address
+    host, port = pair if isinstance(pair, (list, tuple)) and len(pair) == 2 else (None, None)
+    if not isinstance(host, str) or not host.strip("[]") or not re.fullmatch("[0-9]{1,5}", str(port)):
+        port = 0
+    if not 0 < int(port) < 65536:
         raise ValueError(f"{address!r} is no address: host:port, such as 192.0.2.7:7000 or [2001:db8::7]:7000")
     return host.strip("[]"), int(port)

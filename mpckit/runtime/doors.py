@@ -24,6 +24,7 @@ NONCE = PROOF = 32
 YES, NO = b"Y", b"N"
 ADMISSION = 5.0  # seconds that an unknown caller gets to prove itself
 STRANGERS = 64  # unknown callers at a time; one more, and the one who has stood there longest must go
+NOT_NOW = (9, 10)  # OpenSSL's numbers for a certificate that is not valid yet, or not any more
 RETRY = 0.1  # seconds between two calls to somebody who is not there yet
 
 
@@ -62,7 +63,12 @@ def _shake_hands(sock: ssl.SSLSocket, tls: Encryption, peer: int, there: str):
         sock.do_handshake()
         if not tls.knows(sock, peer):
             raise ssl.SSLCertVerificationError
-    except ssl.SSLCertVerificationError:
+    except ssl.SSLCertVerificationError as error:
+        if getattr(error, "verify_code", 0) in NOT_NOW:
+            raise CertificateError(
+                f"the certificate of {name_of(peer)} at {there} is not valid now ({error.verify_message}): its owner "
+                "makes another one (`mpckit keys`), or one of the two clocks is wrong"
+            ) from None
         raise CertificateError(
             f"{name_of(peer)} at {there} has another certificate than the one that is pinned for it: compare the "
             "fingerprints with its owner, and be careful with this network"
@@ -118,9 +124,11 @@ def dial(
         if sock is not None:
             sock.close()
         if isinstance(error, ssl.SSLError):
-            raise CertificateError(
-                f"{name_of(peer)} at {there} does not know {name_of(me)}'s certificate: it pins another one"
-            ) from None
+            if "EXPIRED" in str(error.reason):
+                why = f"finds {name_of(me)}'s certificate expired: make another one (`mpckit keys`), or mind the clocks"
+            else:
+                why = f"does not know {name_of(me)}'s certificate: it pins another one"
+            raise CertificateError(f"{name_of(peer)} at {there} {why}") from None
         if isinstance(error, (EOFError, OSError)):
             what = "closed" if isinstance(error, EOFError) else error or "closed"
             note = "; does it expect TLS?" if isinstance(error, EOFError) and not tls else ""

@@ -6,6 +6,7 @@ with the run; parties that join by themselves keep theirs in files.
 """
 
 import datetime
+import errno
 import os
 import ssl
 import tempfile
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -61,6 +63,9 @@ class Identity:
         """Write NAME.crt, for everybody, and NAME.key, for this user alone; the paths. Raises FileExistsError."""
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         paths = tuple(Path(folder, label(party) + suffix) for suffix in (".crt", ".key"))
+        for path in paths:  # both or none: a new certificate beside an old key would be no pair
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         for path, text, mode in zip(paths, (self.certificate, self.key), (0o644, 0o600)):
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
                 file.write(text)
@@ -94,7 +99,7 @@ class Pinned:
         # Of this user alone, since ssl reads keys from files only.
         with tempfile.TemporaryDirectory(prefix="mpckit-") as folder:
             crt, key = self.identity.save(folder, 0)
-            context.load_cert_chain(crt, key)
+            context.load_cert_chain(crt, key, password="")  # never asked for at the terminal
         return context
 
     def call(self, sock, peer: int) -> ssl.SSLSocket:
@@ -116,17 +121,58 @@ class Pinned:
 def load(folder: str | Path, party: int, others: list[int]) -> Pinned:
     """The keys of `party` from a folder: its own NAME.crt and NAME.key, and NAME.crt of each of `others`.
 
-    Raises FileNotFoundError and PermissionError, which say what to do.
+    Raises FileNotFoundError, PermissionError, and ValueError for what is no certificate that is valid now, or no key to
+    it; each says what to do.
     """
     folder = Path(folder)
-    for name in (f"{label(party)}.key", *(f"{label(p)}.crt" for p in (party, *others))):
-        if not (folder / name).exists():
-            mine = name.startswith(f"{label(party)}.")
-            who = party if party != DEALER else "dealer"
-            todo = f"make it with `mpckit keys --party {who} {folder}`" if mine else "ask its owner for it"
-            raise FileNotFoundError(f"{folder / name} is missing: {todo}")
+    anew = f"make a pair with `mpckit keys --party {party if party != DEALER else 'dealer'} {folder}`"
+    todo = {p: anew if p == party else "ask its owner for it" for p in (party, *others)}
     private = folder / f"{label(party)}.key"
-    if os.name == "posix" and private.stat().st_mode & 0o077:
-        raise PermissionError(f"others may read the private key {private}: chmod 600 {private}")
-    identity = Identity((folder / f"{label(party)}.crt").read_text(), private.read_text())
-    return Pinned(identity, {p: (folder / f"{label(p)}.crt").read_text() for p in (party, *others)})
+    files = {p: folder / f"{label(p)}.crt" for p in (party, *others)}
+    for path, what in ((private, anew), *((files[p], todo[p]) for p in files)):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is {'no file' if path.exists() else 'missing'}: {what}")
+    if os.name == "posix":
+        if private.stat().st_mode & 0o077:
+            raise PermissionError(f"others may read the private key {private}: chmod 600 {private}")
+        for path in (folder, *files.values()):  # who can put another certificate there is let in as that party
+            if path.stat().st_mode & 0o002:
+                raise PermissionError(f"anybody on this machine may change {path}: chmod o-w {path}")
+    found = {p: _certificate(path, todo[p]) for p, path in files.items()}
+    key = _key(private, found[party], anew)
+    return Pinned(Identity(_pem(found[party]), key), {p: _pem(certificate) for p, certificate in found.items()})
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _certificate(path: Path, todo: str) -> x509.Certificate:
+    """The one certificate in a file, valid now."""
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except ValueError:
+        raise ValueError(f"{path} is no certificate, or a damaged one: {todo}") from None
+    if len(found) != 1:
+        raise ValueError(f"{path} has {len(found)} certificates, and a party is known by one alone: {todo}")
+    first, last, now = found[0].not_valid_before_utc, found[0].not_valid_after_utc, datetime.datetime.now(datetime.UTC)
+    if not first <= now <= last:
+        raise ValueError(
+            f"{path} is valid from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, and this machine's clock says "
+            f"{now:%Y-%m-%d %H:%M}: set it right, or {todo}"
+        )
+    return found[0]
+
+
+def _key(path: Path, certificate: x509.Certificate, todo: str) -> str:
+    """The private key in a file, which belongs to the certificate; PEM."""
+    content = path.read_bytes()
+    try:
+        key = serialization.load_pem_private_key(content, password=None)
+    except TypeError:
+        raise ValueError(f"{path} is encrypted, and a party starts without anybody to ask: {todo}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(f"{path} is no private key, or a damaged one: {todo}") from None
+    if key.public_key() != certificate.public_key():
+        raise ValueError(f"{path} is not the key to the certificate beside it: remove both, and {todo}")
+    return content.decode()

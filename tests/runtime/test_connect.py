@@ -1,6 +1,7 @@
 """Ordinary processes that join one session: each with its own key, no controller, and a dealer who joins likewise."""
 
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -245,6 +246,38 @@ def test_mistakes_are_named_before_anybody_is_called(tmp_path):
         mk.connect(0, [a, b], c, tmp_path)
     with pytest.raises(ValueError, match="certificates are missing"):
         mk.connect(0, [a, b], c, Pinned(IDENTITY[0], {0: PINS[0], 1: PINS[1]}))
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        taken = "{}:{}".format(*busy.getsockname())
+        wrong = [
+            ({"dealer": "nowhere"}, ValueError, "'nowhere' is no address"),
+            ({"dealer": None}, ValueError, "None is no address"),
+            ({"addresses": [a, ("127.0.0.1", 1, 2)]}, ValueError, "is no address"),
+            ({"addresses": [a, ":7000"]}, ValueError, "is no address"),
+            ({"addresses": [a, "127.0.0.1:٧"]}, ValueError, "is no address"),
+            ({"addresses": [a, a]}, ValueError, f"two of {a}, {a}, .* are the same"),
+            ({"dealer": a}, ValueError, "are the same: each has a place of its own"),
+            ({"party": "0"}, ValueError, "a party is a number from 0 on, not '0'"),
+            ({"party": True}, ValueError, "a party is a number from 0 on, not True"),
+            ({"timeout": -1}, ValueError, "timeout is a number of seconds, more than 0"),
+            ({"patience": float("nan")}, ValueError, "patience is a number of seconds"),
+            ({"meta": True}, TypeError, "meta is not for `connect`"),
+            ({"device": "cuda:99"}, RuntimeError, "sees no GPU here|sees .* GPU"),
+            ({"addresses": [taken, b]}, OSError, f"cannot listen at {taken} .Address already in use.: .*another port"),
+            (
+                {"addresses": ["192.0.2.7:7000", b]},
+                OSError,
+                "cannot listen at 192.0.2.7:7000 .*listen_on='0.0.0.0:PORT'",
+            ),
+            ({"addresses": ["nowhere.invalid:7000", b]}, OSError, "cannot listen at nowhere.invalid:7000"),
+        ]
+        start = time.perf_counter()
+        for change, kind, message in wrong:
+            arguments = {"party": 0, "addresses": [a, b], "dealer": c, "keys": KEYS[0], "timeout": 20} | change
+            with pytest.raises(kind, match=message):
+                mk.connect(**arguments)
+        with pytest.raises(ValueError, match="two parties or more, not for 1"):
+            joining.deal(1, c, KEYS[DEALER])
+        assert time.perf_counter() - start < 10, "nobody was waited for"
 
 
 # the command line
@@ -258,6 +291,16 @@ y = mk.secret(mine if session.party == 1 else torch.empty(2, device="meta"), own
 print((x * y).reveal().tolist())
 if session.party == 1 and len(sys.argv) > 3:
     raise SystemExit(5)
+"""
+
+
+LONG = """
+import torch, mpckit as mk
+session = mk.Session.current()
+x = mk.secret(torch.ones(100) if session.party == 0 else torch.empty(100, device="meta"), owner=0)
+print("begun", flush=True)
+for _ in range(100_000):
+    x.relu()
 """
 
 
@@ -314,9 +357,59 @@ def test_the_command_line_says_what_is_wrong(folders, tmp_path):
         (["party", "--party", "1", *there, "--keys", folders / "1", program], "PeerError: party 0 does not answer"),
         (["party", "--party", "0", *here, "--keys", own], "a party runs a program file"),
         (["keys", "--party", "0", own], "party-0.crt is there already"),
+        (["keys", "--party", "0", program / "sub"], "NotADirectoryError"),
+        (["party", "--party", "0", *here, "--keys", own, tmp_path / "none.py"], "none.py cannot be run: FileNotFound"),
+        (["party", "--party", "0", *here, "--keys", own, tmp_path / "broken.py"], "broken.py cannot be run: SyntaxErr"),
     ]
+    (tmp_path / "broken.py").write_text("x = (")
     started = [mpckit(*args) for args, _ in cases]
     for process, (args, message) in zip(started, cases):
         out, err = process.communicate(timeout=60)
         assert process.returncode == 1 and not out, args
         assert re.search(message, err) and "Traceback" not in err, err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a system with other signals")
+def test_ctrl_c_while_the_others_are_waited_for(folders, tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    a, b, c = free_places(3)
+    where = ["--addresses", f"{a},{b}", "--dealer", c]
+    started = [
+        mpckit("party", "--party", "0", *where, "--keys", folders / "0", tmp_path / "program.py"),
+        mpckit("party", "--party", "dealer", *where, "--keys", folders / "dealer"),
+    ]
+    for process, place in zip(started, (a, c)):
+        host, port = place.split(":")
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+        assert process.returncode == 1 and not out and "mpckit: interrupted" in err and "Traceback" not in err, err
+
+
+def test_a_dealer_that_is_stopped_is_missed_by_both(folders, tmp_path):
+    """It is there, and answers nothing any more: parties that wait for pieces do so for as long as was agreed."""
+    (tmp_path / "program.py").write_text(LONG)
+    a, b, c = free_places(3)
+    where = ["--addresses", f"{a},{b}", "--dealer", c, "--patience", "2"]
+    parties = [
+        mpckit("party", "--party", p, *where, "--keys", folders / p, tmp_path / "program.py") for p in ("0", "1")
+    ]
+    dealer = mpckit("party", "--party", "dealer", *where, "--keys", folders / "dealer")
+    try:
+        for process in parties:
+            assert process.stdout.readline() == "begun\n"
+        dealer.send_signal(signal.SIGSTOP)
+        said = [process.communicate(timeout=30)[1] for process in parties]
+    finally:
+        dealer.kill()
+        dealer.wait()
+        for process in parties:
+            process.kill()
+    assert all(process.returncode == 1 for process in parties)
+    assert "the dealer is gone (it has said nothing for 2 s" in "".join(said), said

@@ -311,6 +311,99 @@ def test_keys_are_made_once_and_kept_private(tmp_path):
         load(tmp_path, 0, [1])
 
 
+def dated(party, begins, lasts=7) -> Identity:
+    """A pair whose certificate is valid from `begins` days after now on."""
+    fresh, day = Identity.make(party), datetime.timedelta(days=1)
+    mine, key = (
+        x509.load_pem_x509_certificate(fresh.certificate.encode()),
+        serialization.load_pem_private_key(fresh.key.encode(), None),
+    )
+    start = datetime.datetime.now(datetime.UTC) + begins * day
+    certificate = (
+        x509.CertificateBuilder().subject_name(mine.subject).issuer_name(mine.issuer).public_key(mine.public_key())
+        .serial_number(7).not_valid_before(start).not_valid_after(start + lasts * day).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    return Identity(certificate.public_bytes(serialization.Encoding.PEM).decode(), fresh.key)
+
+
+def encrypted(key: str) -> str:
+    kind = serialization.BestAvailableEncryption(b"a word")
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return serialization.load_pem_private_key(key.encode(), None).private_bytes(*form, kind).decode()
+
+
+BAD_FILES = {
+    "party-0.key": {
+        "is not the key to the certificate beside it: remove both, and make a pair": IDENTITY[1].key,
+        "is no private key, or a damaged one: make a pair with `mpckit keys --party 0": "hello",
+        "party-0.key is no private key": "",
+        "is encrypted, and a party starts without anybody to ask": encrypted(IDENTITY[0].key),
+    },
+    "party-1.crt": {
+        "is no certificate, or a damaged one: ask its owner for it": PINS[1][:300],
+        "party-1.crt is no certificate": "\xff\xfe",
+        "party-1.crt is no certificate, or": IDENTITY[1].key,
+        "has 2 certificates, and a party is known by one alone": PINS[1] + PINS[2],
+        "is valid from .*and this machine's clock says": dated(1, -30).certificate,
+        "is valid from .*set it right, or ask its owner for it": dated(1, 30).certificate,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [(name, message) for name, cases in BAD_FILES.items() for message in cases]
+)
+def test_a_bad_file_is_named_with_what_to_do(name, message, tmp_path):
+    """Nobody is asked for a passphrase at the terminal, and no library's riddle reaches the user."""
+    for party in WHO:
+        IDENTITY[party].save(tmp_path, party)
+    (tmp_path / name).write_text(BAD_FILES[name][message], encoding="latin-1")
+    with pytest.raises(ValueError, match=message) as caught:
+        load(tmp_path, 0, [1, 2, DEALER])
+    assert str(tmp_path / name) in str(caught.value) and not isinstance(caught.value, UnicodeError)
+
+
+def test_text_around_a_certificate_and_other_line_ends_make_no_other_party(tmp_path):
+    for party in WHO:
+        IDENTITY[party].save(tmp_path, party)
+    (tmp_path / "party-1.crt").write_bytes(b"my certificate\r\n" + PINS[1].replace("\n", "\r\n").encode())
+    assert load(tmp_path, 0, [1, 2, DEALER]).certificates == PINS
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a system with other permissions")
+@pytest.mark.parametrize("name", [".", "party-1.crt", "party-0.crt"])
+def test_where_anybody_may_change_a_pin_it_is_none(name, tmp_path):
+    for party in (0, 1):
+        IDENTITY[party].save(tmp_path, party)
+    (tmp_path / name).chmod(0o777)
+    with pytest.raises(PermissionError, match="anybody on this machine may change .*chmod o-w"):
+        load(tmp_path, 0, [1])
+
+
+def test_half_a_pair_is_not_replaced(tmp_path):
+    """A new certificate beside an old key would be no pair, and the error later a riddle."""
+    certificate, key = IDENTITY[0].save(tmp_path, 0)
+    certificate.unlink()
+    with pytest.raises(FileExistsError) as caught:
+        Identity.make(0).save(tmp_path, 0)
+    assert caught.value.filename == str(key) and not certificate.exists() and key.read_text() == IDENTITY[0].key
+
+
+def test_a_certificate_that_is_not_valid_now_is_no_stranger_s():
+    """Who listens with one, and who calls with one, is told what it is about."""
+    for begins, message in ((-30, "is not valid now .certificate has expired"), (30, "is not valid now .*not yet")):
+        old = dated(0, begins)
+        door, thread, _ = admitting({1}, 2, Pinned(old, PINS | {0: old.certificate}))
+        with pytest.raises(CertificateError, match=f"certificate of party 0 at .*{message}"):
+            dial(door.address, 1, 0, TOKEN, tls=Pinned(IDENTITY[1], PINS | {0: old.certificate}))
+        thread.join(5)
+    old = dated(1, -30)
+    door, thread, _ = admitting({1}, 2, Pinned(IDENTITY[0], PINS | {1: old.certificate}))
+    with pytest.raises(CertificateError, match="finds party 1's certificate expired: make another one"):
+        dial(door.address, 1, 0, TOKEN, tls=Pinned(old, PINS | {1: old.certificate}))
+    thread.join(5)
+
+
 def test_a_fingerprint_is_that_of_openssl():
     der = ssl.PEM_cert_to_DER_cert(PINS[0])
     digest = hashes.Hash(hashes.SHA256())
