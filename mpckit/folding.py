@@ -75,17 +75,42 @@ def fold(model: nn.Module) -> nn.Module:
                 continue
             layer, norm = model.get_submodule(before.target), model.get_submodule(step.target)
             once = calls.count(before.target) == 1 and calls.count(step.target) == 1
-            if once and _fits(layer, norm) and not _is_tied(model, layer):
+            if once and _fits(layer, norm) and not _is_tied(model, layer) and not _is_listed(model, layer, norm):
                 fuse = fusion.fuse_linear_bn_eval if type(layer) is nn.Linear else fusion.fuse_conv_bn_eval
-                model.set_submodule(before.target, fuse(layer, norm))
-                model.set_submodule(step.target, Gone(before.target, AXES[type(layer)]))
+                _replace(model, layer, fuse(layer, norm))
+                _replace(model, norm, Gone(before.target, AXES[type(layer)]))
     return model
 
 
+def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Under all of its names: a forward may use another one than torch lists first."""
+    for module in list(model.modules()):
+        for name, child in module._modules.items():
+            if child is old:
+                setattr(module, name, new)
+
+
 def _fits(layer: nn.Module, norm: _BatchNorm) -> bool:
-    """Is the norm, with known statistics, a factor and a summand for each of this layer's channels?"""
+    """Is the norm, with known statistics, a factor and a summand for each of this layer's channels?
+
+    Neither may do more than its class: a norm with an activation of its own say, or a hook that makes the weights anew.
+    """
+    if type(norm).forward is not _BatchNorm.forward or any(
+        m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in (layer, norm)
+    ):
+        return False
     channels = layer.out_features if type(layer) is nn.Linear else getattr(layer, "out_channels", None)
     return type(layer) in AXES and norm.running_var is not None and norm.num_features == channels
+
+
+def _is_listed(model: nn.Module, *modules: nn.Module) -> bool:
+    """Does a plain list or dict keep one of these, where it would stay as it was?"""
+    for module in model.modules():
+        for name, kept in vars(module).items():
+            items = kept.values() if isinstance(kept, dict) else kept if isinstance(kept, (list, tuple)) else ()
+            if name != "_modules" and any(item is m for item in items for m in modules):
+                return True
+    return False
 
 
 def _is_tied(model: nn.Module, layer: nn.Module) -> bool:

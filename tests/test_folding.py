@@ -110,6 +110,54 @@ def test_a_layer_whose_weights_the_forward_reads_stays():
         torch.testing.assert_close(mk.fold(model)(X), model(X))
 
 
+class Rectified(nn.BatchNorm2d):
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+class Named(nn.Module):
+    """Its layers under two names, of which the forward uses one of each; in a plain list, `listed`."""
+
+    def __init__(self, listed):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)
+        layers = [self.conv, self.norm]
+        self.block = layers if listed else nn.Sequential(*layers)
+
+    def forward(self, x):
+        return self.norm(self.block[0](x)) if len(self._modules) > 2 else self.block[1](self.conv(x))
+
+
+def hooked(change, of, norm=nn.BatchNorm2d):
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), norm(4))
+    if change:
+        model[of].register_forward_hook(change)
+    return model
+
+
+@pytest.mark.parametrize(
+    "model, folds",
+    [
+        (hooked(None, 0, Rectified), 0),
+        (hooked(lambda _, inputs, out: 2 * out, 0), 0),
+        (hooked(lambda _, inputs, out: out.relu(), 1), 0),
+        (nn.Sequential(nn.utils.spectral_norm(nn.Conv2d(2, 4, 3)), nn.BatchNorm2d(4)), 0),
+        (Named(listed=True), 0),
+        (Named(listed=False), 1),
+    ],
+    ids=["subclass", "hook before", "hook behind", "weights made anew", "in a list", "two names"],
+)
+def test_what_does_more_than_its_class_stays_and_names_do_not_matter(model, folds):
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            for tensor in (m.weight, m.bias, m.running_mean, m.running_var):
+                nn.init.uniform_(tensor, 0.5, 2)
+    folded = mk.fold(model.eval())
+    with torch.no_grad():
+        torch.testing.assert_close(folded(X), model(X))
+    assert sum(isinstance(m, Gone) for m in folded.modules()) == folds
+
+
 def test_channels_on_another_axis_are_never_mixed_up():
     """[n, length, channels]: a norm over the length, which may be as long as there are channels."""
     longer = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(3)).eval()

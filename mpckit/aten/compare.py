@@ -172,7 +172,12 @@ def where(condition, x, y):
 
 @row("masked_fill.Scalar", "masked_fill.Tensor")
 def masked_fill(x, mask, value):
-    return where(mask, torch.as_tensor(value, dtype=x.dtype), x)
+    """A value with which scores are masked, -1e20 say, and which the ring has no room for, counts as infinite."""
+    value = torch.as_tensor(value, dtype=x.dtype)
+    if is_float(x) and not value.is_meta and not is_secret(value):
+        ring = session_of(x, mask).ring
+        value = torch.where(value.abs() < 2.0 ** (ring.bits - 1 - ring.frac), value, value.sign() * torch.inf)
+    return where(mask, value, x)
 
 
 @row("maximum")

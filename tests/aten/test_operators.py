@@ -135,6 +135,7 @@ COMPARISONS = [
     case("where, bits", torch.where, B, C, ~C),
     case("where, scalars", lambda m: torch.where(m, 1.0, 0.0), B),
     case("where, integers", lambda m, a: torch.where(m, a, 7), B, N),
+    case("masked with -1e20", lambda a, m: a.masked_fill(m, -1e20).softmax(1), X, X > X.mean(), public=(1,)),
     case("masked_fill", lambda a, m: a.masked_fill(m, -3.0), X, B),
     case("isclose to itself", lambda a: (a - 0.5).abs() < 0.1, X),
 ]
