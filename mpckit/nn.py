@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 from .aten.layers import FOLDED, Folded, rms_norm
 from .cell import SecretError, constant_shares
 from .offline.plan import Plan, plan
+from .ring import RangeError
 from .runtime.report import size
 from .runtime.session import Session
 from .tensor import SecretTensor, answer, describe, on_dispatch, replace, secret
@@ -36,7 +37,7 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
     positions), and buffers that torch never saves since they follow from the architecture (`persistent=False`: rotary
     frequencies). The plaintext model is left as it was. Tied weights stay tied. Raises ValueError for an owner who has
     meta tensors only, or parameters in a plain list; TypeError for parameters and buffers that are neither numbers with
-    a fraction nor structure.
+    a fraction nor structure; RangeError at the owner, before anything is sent, for weights that do not fit the ring.
     """
     session = Session.current()
     plain = _unique([*model.parameters(), *model.buffers()])
@@ -49,6 +50,8 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
             )
     _refuse_unlisted(model, {id(t) for t in plain})
     structure = _structure(model)
+    if owner in session.here and not session.meta:
+        _check_range(model, session.ring, structure)
     floats = [t for t in plain if t.is_floating_point() and id(t) not in structure]
     folds = list(_folds(model))
     with session.meter.phase_of("setup"), session.scope("private"):
@@ -83,6 +86,20 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
     _name_layers(secret_model, session)
     secret_model.register_forward_hook(_finish)
     return secret_model
+
+
+def _check_range(model, ring, structure: set[int]) -> None:
+    """RangeError that names the first weight, or the batch norm, of which a number does not fit the ring, nan say."""
+    weights = [(n, t) for n, t in [*model.named_parameters(), *model.named_buffers()] if id(t) not in structure]
+    norms, names = list(_folds(model)), {module: name for name, module in model.named_modules()}
+    folded = [(f"{names[layer]}, its variance and mean folded", t) for layer, pair in norms for t in pair]
+    for name, t in [*weights, *folded]:
+        if t.is_meta or not t.is_floating_point() or not t.numel():
+            continue
+        try:
+            ring.encode(torch.stack(t.detach().to(torch.promote_types(t.dtype, torch.float32)).aminmax()))
+        except RangeError as error:
+            raise RangeError(f"{name}: {error}") from None
 
 
 def _shared(session: Session, values: list[torch.Tensor], owner: int, matrices: list[int]) -> list:

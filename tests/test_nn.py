@@ -148,6 +148,37 @@ def test_whose_model_it_is(net):
             mk.private(net, owner=2)
 
 
+BROKEN = {
+    "layers.0.bias: nan does not fit": lambda net: net.layers[0].bias.fill_(float("nan")),
+    "layers.0.weight: -inf does not fit": lambda net: net.layers[0].weight[1, 2].fill_(-float("inf")),
+    "layers.2.bias: 99999.* does not fit": lambda net: net.layers[2].bias[3].fill_(1e15),
+    "shift: nan does not fit": lambda net: net.shift[0].fill_(float("nan")),
+    "layers.1, its variance and mean folded: nan does not fit": lambda net: net.layers[1].running_var[1].fill_(-1),
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+@pytest.mark.parametrize("options", [{}, {"weight_memory": 1}], ids=["at once", "in groups"])
+def test_weights_that_do_not_fit_are_named_before_anything_is_sent(message, options, net):
+    with torch.no_grad():
+        BROKEN[message](net)
+    with mk.simulate(parties=2, **options) as session, pytest.raises(mk.RangeError, match=message):
+        mk.private(net, owner=1)
+    assert session.report().sent("setup") == session.report().rounds("setup") == 0
+
+
+def test_half_precision_and_masks_of_infinity_fit():
+    """A mask that follows from the architecture becomes public as it is, and 16-bit weights are weights."""
+
+    class Masked(nn.Linear):
+        def __init__(self):
+            super().__init__(4, 4, dtype=torch.bfloat16)
+            self.register_buffer("hidden", torch.full((4,), -float("inf")), persistent=False)
+
+    with mk.simulate(parties=2):
+        assert torch.equal(mk.private(Masked(), owner=0).hidden, torch.full((4,), -float("inf")))
+
+
 def test_without_weights():
     with mk.simulate(parties=2):
         assert mk.private(nn.ReLU(), owner=0)(mk.secret([-1.0, 2.0], owner=0)).reveal().tolist() == [0, 2]

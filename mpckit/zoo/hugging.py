@@ -5,18 +5,27 @@ model = pretrained(config, "path/of/gpt2", owner=1)     # in every party's progr
 logits = model(tokens(ids, config, owner=0)).logits     # in every party's program; only party 0 has ids
 """
 
+import json
+from pathlib import Path
+
 import torch
 
 from ..nn import private
 from ..runtime.session import Session
+from ..runtime.sockets import plain
 from ..tensor import SecretTensor, secret
+from .vision.checkpoint import CheckpointError
 
+INDEX = "model.safetensors.index.json"
 CAUSAL = "AutoModelForCausalLM"
 
 
 def configuration(path: str):
-    """The configuration of a checkpoint in a folder, or of a name that `transformers` knows: what becomes public."""
-    return _transformers().AutoConfig.from_pretrained(path)
+    """The configuration of a checkpoint in a folder, or of a name that `transformers` knows: what becomes public.
+
+    Raises ValueError for one that asks for code from elsewhere, OSError where there is none.
+    """
+    return _safe(read(_transformers().AutoConfig, path), path)
 
 
 def skeleton(config, kind: str = CAUSAL) -> torch.nn.Module:
@@ -24,8 +33,9 @@ def skeleton(config, kind: str = CAUSAL) -> torch.nn.Module:
 
     kind  the class that makes it, "AutoModelForSequenceClassification" say
     """
+    _safe(config, "this configuration")
     with torch.device("meta"):
-        model = getattr(_transformers(), kind).from_config(config, dtype=torch.float32)
+        model = _kind(kind).from_config(config, dtype=torch.float32, trust_remote_code=False)
     return _watched(model.eval(), config)
 
 
@@ -43,14 +53,79 @@ def pretrained(config, path: str, owner: int, kind: str = CAUSAL) -> torch.nn.Mo
 
 
 def load(path: str, kind: str = CAUSAL) -> torch.nn.Module:
-    """The plaintext model of a checkpoint, in evaluation mode and 32-bit floats. ValueError if weights are missing."""
-    model, found = getattr(_transformers(), kind).from_pretrained(
-        path, dtype=torch.float32, output_loading_info=True
-    )  # fmt: skip
+    """The plaintext model of a checkpoint, in evaluation mode and 32-bit floats, from safetensors alone.
+
+    Raises CheckpointError, a ValueError, if weights are missing or cannot be read; OSError where there are none.
+    """
+    _kind(kind)
+    configuration(path)
+    model, found = read(_kind(kind), path, dtype=torch.float32, output_loading_info=True, use_safetensors=True)
     if found["missing_keys"]:
         names = ", ".join(sorted(found["missing_keys"])[:3])
-        raise ValueError(f"{path} has no weights for {names}: is {kind} what it was trained as?")
+        raise CheckpointError(f"{path} has no weights for {names}: is {kind} what it was trained as?")
     return _watched(model.eval(), model.config)
+
+
+def read(made, path, **options):
+    """`made.from_pretrained(path)` for one of transformers' classes, which runs no code from the folder and reads no
+    file outside of it.
+
+    Raises CheckpointError for what cannot be read, OSError where there is nothing to read.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        _check_index(folder)
+    elif folder.is_absolute() or str(path).startswith((".", "~")):
+        raise FileNotFoundError(f"there is no folder {path}: download the checkpoint first, and give its path")
+    try:
+        return made.from_pretrained(path, trust_remote_code=False, **options)
+    except OSError as error:
+        if folder.is_dir() and any(folder.glob("pytorch_model*")) and not any(folder.glob("*.safetensors")):
+            raise CheckpointError(
+                f"{path} has its weights in a pickle, which could run code, and no safetensors: where you trust it, "
+                "load it with transformers, and save_pretrained() it anew"
+            ) from error
+        raise
+    except Exception as error:  # what a damaged file leads to: SafetensorError, KeyError, RuntimeError …
+        text = plain(str(error), 300)
+        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}: {text})") from error
+
+
+def _check_index(folder: Path) -> None:
+    """CheckpointError unless the files of a checkpoint in pieces lie beside the list of them."""
+    if not (folder / INDEX).exists():
+        return
+    try:
+        files = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    except (AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / INDEX} is no list of weights ({type(error).__name__}): load it anew"
+        ) from error
+    for name in files:
+        if not isinstance(name, str) or Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+            raise CheckpointError(
+                f"{folder / INDEX} names {plain(repr(name), 300)}, which is no file of weights in its own folder"
+            )
+
+
+def _safe(config, where):
+    """The configuration, which does not ask for code, or arithmetic, that is not here."""
+    code = getattr(config, "_attn_implementation", None)
+    if isinstance(code, str) and "/" in code:
+        raise ValueError(
+            f"{where} asks for code from elsewhere for its attention ({plain(code, 100)}): it is not loaded; "
+            'set config._attn_implementation = "sdpa"'
+        )
+    if getattr(config, "quantization_config", None) is not None:
+        raise ValueError(f"{where} is that of quantized weights: take the checkpoint with whole ones, or dequantize it")
+    return config
+
+
+def _kind(kind: str):
+    made = getattr(_transformers(), kind, None)
+    if not hasattr(made, "from_pretrained"):
+        raise ValueError(f"transformers has no class of models {kind!r}: {CAUSAL!r}, say")
+    return made
 
 
 def tokens(ids, config, owner: int) -> SecretTensor:

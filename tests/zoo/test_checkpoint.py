@@ -5,6 +5,8 @@ resnet18(checkpoint="folder/of/save_pretrained")
 """
 
 import json
+import random
+import zipfile
 
 import pytest
 import torch
@@ -173,6 +175,105 @@ def test_a_download_that_broke_off(state, suffix, keep, tmp_path):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(CheckpointError, match="half"):
         read(path)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("how", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "legacy"])
+def test_a_damaged_file_is_named_whatever_its_reader_raises(how, tmp_path):
+    """A thousand mutations each: pickles raise KeyError, UnicodeError … where their first wrong byte leads them."""
+    rng, path, outcomes = random.Random(7), tmp_path / "damaged.pth", set()
+    torch.save({"conv1.weight": torch.ones(2, 3), "bn1.running_mean": torch.zeros(3)}, path, **how)
+    good = path.read_bytes()
+    for _ in range(1000):
+        content = bytearray(good)
+        for _ in range(rng.choice([1, 2, 8])):
+            at = rng.randrange(len(content))
+            content[at : at + rng.choice([0, 1, 3])] = rng.choice([b"", b"\xff", b"\0", rng.randbytes(2)])
+        path.write_bytes(content)
+        try:
+            read(path)
+            outcomes.add("read")
+        except CheckpointError:
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
+
+
+def test_an_archive_that_unfolds_is_refused_before_it_does(tmp_path):
+    """16 MB of zeros in 16 kB, as torch's reader would inflate them."""
+    torch.save({"fc.weight": torch.zeros(1 << 22)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for entry in plain.infolist():
+            bomb.writestr(entry.filename, plain.read(entry))
+    assert (tmp_path / "bomb.pth").stat().st_size < 1 << 16
+    with pytest.raises(CheckpointError, match="bomb.pth is a compressed archive of 16.* bytes, which torch.save does"):
+        read(tmp_path / "bomb.pth")
+    assert read(tmp_path / "plain.pth").keys() == {"fc.weight"}
+
+
+HOLLOW = {
+    "a view": lambda w: w[:1, :1].clone().expand(10**12, 512),
+    "shapes alone": lambda w: w.to("meta"),
+    "sparse": lambda w: w.to_sparse(),
+    "nested": lambda w: torch.nested.nested_tensor([w, w]),
+    "quantized": lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("what", HOLLOW)
+def test_tensors_whose_numbers_are_not_in_the_file(what, state, tmp_path):
+    """A last layer of a trillion classes in a few bytes would be allocated before shapes are compared."""
+    state["fc.weight"] = HOLLOW[what](state["fc.weight"])
+    torch.save(state, tmp_path / "hollow.pth")
+    with pytest.raises(CheckpointError, match="hollow.pth does not hold all numbers of fc.weight"):
+        resnet18(checkpoint=tmp_path / "hollow.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("conv1.weight", lambda w: w * float("nan"), "nan or infinite: conv1.weight"),
+        ("fc.bias", lambda w: w - float("inf"), "nan or infinite: fc.bias"),
+        ("bn1.running_var", lambda w: w - 1, "variances below zero: bn1.running_var"),
+        ("conv1.weight", lambda w: w.to(torch.float8_e4m3fn), "no fractions: conv1.weight"),
+        ("conv1.weight", lambda w: w.to(torch.complex64), "no fractions: conv1.weight"),
+    ],
+)
+def test_weights_that_no_model_computes_with(name, change, message, state):
+    state[name] = change(state[name])
+    with pytest.raises(CheckpointError, match=message):
+        settle(narrow(), state, "file.pth")
+
+
+def test_one_parameter_under_two_names(state, tmp_path):
+    state["module.fc.bias"] = state["fc.bias"] + 1
+    torch.save(state, tmp_path / "two.pth")
+    with pytest.raises(CheckpointError, match="two tensors for one parameter"):
+        read(tmp_path / "two.pth")
+
+
+def test_names_from_a_file_do_not_steer_a_terminal(state):
+    with pytest.raises(CheckpointError) as caught:
+        settle(narrow(), state | {"\x1b[2J\x1b]0;mine\x07": torch.zeros(1)}, "file.pth")
+    assert all(line.isprintable() for line in str(caught.value).splitlines())
+
+
+@pytest.mark.parametrize("content", [b"{nonsense", b"[1]", b"\xff\xfe", b"[" * 100_000, b"null"])
+def test_a_configuration_that_is_none(content, state, tmp_path):
+    save_file(state, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match="config.json (cannot be read as JSON|is no configuration)"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("state", [[torch.zeros(2)], {1: torch.zeros(2)}, {("a",): torch.zeros(2)}])
+def test_tensors_without_names_of_other_kinds(state, tmp_path):
+    torch.save(state, tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="holds no state_dict"):
+        read(tmp_path / "list.pth")
 
 
 def test_tensors_without_names(tmp_path):

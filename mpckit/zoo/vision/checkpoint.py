@@ -3,13 +3,16 @@
 import json
 import pickle
 import re
+import zipfile
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ...runtime.sockets import plain
+
+FRACTIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # narrower ones mean nothing without scales
 FILES = ("model.safetensors", "pytorch_model.bin")  # what `save_pretrained` makes in a folder
 
 
@@ -37,27 +40,64 @@ def read(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
+            _refuse_bombs(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is a pickle that holds more than weights, which could run code, so it was not loaded. Where you "
             "trust it: torch.load it yourself, and save its state_dict() with safetensors.torch.save_file"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read as weights ({error}): is the download complete?") from error
+    except Exception as error:  # the readers raise what their first wrong byte leads to: KeyError, UnicodeError …
+        raise CheckpointError(
+            f"{path} cannot be read as weights ({type(error).__name__}: {error}): is the download complete?"
+        ) from error
     for outer in ("state_dict", "model"):  # training scripts put the epoch and the optimizer beside it
         if isinstance(state, dict) and isinstance(state.get(outer), dict):
             state = state[outer]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise CheckpointError(f"{path} holds no state_dict: save model.state_dict(), names with tensors")
-    return {_torchvision(name.removeprefix("module.")): value for name, value in state.items()}
+    if hollow := [name for name, value in state.items() if not _whole(value)]:
+        raise CheckpointError(
+            f"{path} does not hold all numbers of {_some(hollow)} (sparse, nested or quantized tensors, or shapes "
+            "alone): save plain tensors, model.state_dict() of a model in memory"
+        )
+    found = {_torchvision(name.removeprefix("module.")): value for name, value in state.items()}
+    if len(found) < len(state):
+        raise CheckpointError(f"{path} holds two tensors for one parameter, under two names: save one model alone")
+    return found
+
+
+def _refuse_bombs(path: Path) -> None:
+    """torch stores what it saves as it is: a file that unfolds to more than its size would fill the memory."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as package:
+            unfolded = sum(entry.file_size for entry in package.infolist())
+        if unfolded > path.stat().st_size:
+            raise CheckpointError(
+                f"{path} is a compressed archive of {unfolded} bytes, which torch.save does not make: unpack it, or "
+                "save it anew where you trust it"
+            )
+
+
+def _whole(value: Tensor) -> bool:
+    """Whether every number of it was in the file: a view of a few could stand for any size."""
+    if value.is_nested or value.is_quantized or value.layout != torch.strided or value.device.type != "cpu":
+        return False
+    return value.untyped_storage().nbytes() >= value.numel() * value.element_size()
 
 
 def _refuse_others(config: Path) -> None:
     """What the names and shapes of weights do not tell, but changes what they mean."""
     if not config.exists():
         return
-    said = json.loads(config.read_text(encoding="utf-8"))
+    try:
+        said = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{config} cannot be read as JSON ({error}): is the download complete?") from error
+    if not isinstance(said, dict):
+        raise CheckpointError(f"{config} is no configuration: an object with names is wanted")
     here = {"downsample_in_bottleneck": False, "downsample_in_first_stage": False, "hidden_act": "relu"}
     for key, wanted in here.items():
         if (value := said.get(key, wanted)) != wanted:
@@ -83,7 +123,7 @@ def _torchvision(name: str) -> str:
 
 
 def settle(model: nn.Module, state: dict[str, Tensor], source) -> None:
-    """Load `state` into `model`. Raises CheckpointError, listing what is missing, unknown or of another shape.
+    """Load `state` into `model`. Raises CheckpointError, listing what is missing, unknown, of another shape or nan.
 
     A batch norm may lack the number of batches that it has seen, which inference does not use.
     """
@@ -95,8 +135,11 @@ def settle(model: nn.Module, state: dict[str, Tensor], source) -> None:
         for k in own
         if k in state and state[k].shape != own[k].shape
     ]
-    wrong = [k for k in own if k in state and own[k].is_floating_point() and not state[k].is_floating_point()]
+    wrong = [k for k in own if k in state and own[k].is_floating_point() and state[k].dtype not in FRACTIONS]
+    odd = [k for k in own if k in state and state[k].dtype in FRACTIONS and not state[k].isfinite().all()]
+    negative = [k for k in own if k in state and k.endswith("running_var") and bool((state[k] < 0).any())]
     faults = {"missing": missing, "unknown": unknown, "other shapes": shapes, "no fractions": wrong}
+    faults |= {"nan or infinite": odd, "variances below zero": negative}
     if any(faults.values()):
         lines = [f"  {what}: {_some(names)}" for what, names in faults.items() if names]
         raise CheckpointError("\n".join([f"{source} does not fit {type(model).__name__}:", *lines]))
@@ -104,4 +147,4 @@ def settle(model: nn.Module, state: dict[str, Tensor], source) -> None:
 
 
 def _some(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return plain(", ".join(names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from ..hugging import read
 from .checkpoint import CheckpointError
 
 
@@ -32,10 +33,8 @@ def vit_b16(checkpoint: str | Path | None = None, classes: int = 1000) -> Logits
     if checkpoint is None:
         return Logits(ViTForImageClassification(ViTConfig(num_labels=classes))).eval()
     try:
-        model, found = ViTForImageClassification.from_pretrained(
-            checkpoint, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
+        model, found = read(ViTForImageClassification, checkpoint, use_safetensors=True, output_loading_info=True)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{checkpoint} cannot be loaded as a vision transformer: {error}") from error
     if lacking := sorted(found["missing_keys"]):
         raise CheckpointError(f"{checkpoint} has no weights for {', '.join(lacking[:4])}: take one made to classify")
