@@ -29,7 +29,13 @@ _LATER = {"connect": "runtime.connect", "cluster": "engines.team", "only": "engi
 def __getattr__(name):
     if name not in _LATER:
         raise AttributeError(f"module 'mpckit' has no attribute {name!r}")
-    module = importlib.import_module(f".{_LATER[name]}", __name__)
+    try:
+        module = importlib.import_module(f".{_LATER[name]}", __name__)
+    except ModuleNotFoundError as error:
+        needed = (error.name or "").partition(".")[0]
+        if needed == __name__:
+            raise
+        raise ModuleNotFoundError(f"mpckit.{name} needs {needed}: pip install 'mpckit[lab]'", name=error.name) from None
     return module if _LATER[name] == name else getattr(module, name)
 
 

@@ -92,6 +92,20 @@ def test_the_library_imports_with_its_core_dependencies_alone():
     assert done.returncode == 0, done.stderr
 
 
+def test_what_is_missing_is_named_with_the_way_to_have_it():
+    program = (
+        "import sys; sys.modules |= dict.fromkeys(['plotly', 'ipyparallel']); import mpckit as mk\n"
+        "for name in ('show', 'cluster'):\n"
+        "    try: getattr(mk, name)\n"
+        "    except ModuleNotFoundError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "mpckit.show needs plotly: pip install 'mpckit[lab]'",
+        "mpckit.cluster needs ipyparallel: pip install 'mpckit[lab]'",
+    ], done.stderr
+
+
 # Binder
 
 

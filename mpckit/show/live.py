@@ -4,6 +4,7 @@ import contextvars
 import threading
 import time
 from dataclasses import replace
+from html import escape
 
 import ipywidgets as widgets
 import plotly.graph_objects as go
@@ -86,7 +87,7 @@ class Live:
         fill(self.figure, self.watch)
         self.bar.value = self.watch.fraction
         lost = f" · {self.watch.lost} events dropped" if self.watch.lost else ""
-        self.status.value = f"<span role='status' aria-live='polite'>{self.watch.status}{lost}</span>"
+        self.status.value = f"<span role='status' aria-live='polite'>{escape(self.watch.status)}{lost}</span>"
 
     def _finish(self):
         compute, elapsed = self._online

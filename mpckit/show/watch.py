@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ..runtime.report import Line, Report, layer_of
 from ..runtime.units import duration, size
 
+STAGES = ("plan", "offline", "setup", "online", "end")  # what a run tells by itself; any other is a program's own
 KEPT = 4000  # points of a curve; beyond, every second one is forgotten
 
 
@@ -62,7 +63,8 @@ class Watch:
         now = event.get("time") or time.time()
         if self._start is None and "time" in event:  # the first word of a party: engines may take long to wake up
             self._start = now - event["waiting"]
-        getattr(self, f"_{event['phase']}", self._other)(event, now)
+        stage = getattr(self, f"_{event['phase']}") if event["phase"] in STAGES else self._other
+        stage(event, now)
         if event.get("dropped"):
             self.dropped[event["party"]] = event["dropped"]
 

@@ -141,6 +141,20 @@ def test_what_was_dropped_is_shown():
     assert "7 events dropped" in panel.status.value and "7 events were dropped" in panel.still().alt
 
 
+@pytest.mark.parametrize("phase", ["done", "split", "here", "start", "epoch 3"])
+def test_a_program_may_call_its_own_stages_what_it_likes(phase):
+    """`Session.tell(phase=…)`: no name of a stage is one of the dashboard's own."""
+    watch = Watch(2)
+    watch.hear({"phase": phase, "party": 0, "loss": 0.5})
+    assert watch.status == phase
+
+
+def test_what_a_program_tells_is_text_and_not_markup():
+    panel = live(events := Events(2))
+    events.tell(phase="1 < 2", party=0)
+    assert "1 &lt; 2</span>" in panel.status.value and panel.watch.status == "1 < 2"
+
+
 def test_it_stops_listening_when_told():
     team = Events(1)
     panel = live(team)
