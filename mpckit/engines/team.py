@@ -5,9 +5,7 @@ each other, engine to engine, over sockets that only this run's token opens.
 """
 
 import dataclasses
-import io
 import secrets
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator
@@ -23,6 +21,7 @@ from .progress import Progress
 from .remote import RemoteEngines
 from .running import Ranks
 from .shelter import answered, drained
+from .silence import silently
 from .stream import Stream
 
 __all__ = ["Only", "PartyError", "Team", "TeamError", "cluster", "only"]
@@ -195,16 +194,18 @@ class Team:
 
     def _program(self, program, args, progress, options) -> Generator[list, None, tuple[list, Report]]:
         """`run` as a generator: yields lists of what has been told meanwhile."""
+        from ..offline.plan import plan
         from .seat import run_program
 
         for owner in set().union(*(owners(a) for a in args)):
             if owner >= self.parties:
                 raise ValueError(f"only({owner}, …): this team has parties 0 to {self.parties - 1}")
         self._need()
+        self._idle()
         if not self.dealer:
             raise TeamError("this team has no dealer to prepare what a program draws: cluster(parties) starts one")
         options = self.session_options | options
-        planned = _plan(program, [resolve(a, None) for a in args], self.parties, options)
+        planned = silently(plan, program, *(resolve(a, None) for a in args), parties=self.parties, **options)
         if options.get("suite") == "auto":
             options["suite"] = planned.report.suite
         draws, rounds = list(planned.draws), planned.report.rounds("setup") + planned.report.rounds("online")
@@ -261,30 +262,21 @@ class Team:
 
     def _steps(self, jobs: dict) -> Generator[None, None, dict]:
         engines = self._need()
-        if self._running:
-            raise TeamError(
-                "this team is running a program already: wait for it (background cells: join()), or start a second team"
-            )
+        self._idle()
         try:
             self._running = True
             return (yield from engines.steps(jobs))
         finally:
             self._running = False
 
+    def _idle(self):
+        if self._running:
+            raise TeamError(
+                "this team is running a program already: wait for it (background cells: join()), or start a second team"
+            )
+
     def _values(self, values: dict) -> list:
         return [values[p] for p in range(self.parties)]
-
-
-def _plan(program: Callable, args: list, parties: int, options: dict):
-    """What the program will need; it is run on shapes."""
-    from ..offline.plan import plan
-
-    silence, stdout = io.StringIO(), sys.stdout  # what the program prints is for the parties to say, once
-    try:
-        sys.stdout = silence
-        return plan(program, *args, parties=parties, **options)
-    finally:
-        sys.stdout = stdout  # no call, as in a context manager's exit: Ctrl-C cannot come before it
 
 
 def _merge(reports: list):

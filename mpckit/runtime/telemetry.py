@@ -50,12 +50,15 @@ class EventSender:
         self._thread.start()
 
     def send(self, **event):
-        """Send `event`, a flat dictionary. Raises TypeError for what JSON cannot say."""
-        self.hear(sayable(event))
+        """Send `event`, a flat dictionary; for the "end" of a run there is always room.
 
-    def hear(self, event: Event | dict):
+        Raises TypeError for what JSON cannot say.
+        """
+        self.hear(sayable(event), event.get("phase") == "end")
+
+    def hear(self, event: Event | dict, spare: int = 0):
         """Send an event of the meter, whose listener this is."""
-        if len(self._buffer) < QUEUE:
+        if len(self._buffer) < QUEUE + spare:
             self._buffer.append(event)
         else:
             self.dropped += 1

@@ -140,6 +140,21 @@ def test_what_does_not_fit_is_dropped_counted_and_told(monkeypatch):
     listener.close()
 
 
+def test_the_end_of_a_run_always_finds_room(monkeypatch):
+    """However much a party had to say before: a dashboard that did not hear of the end would wait for it for ever."""
+    monkeypatch.setattr("mpckit.runtime.telemetry.EVERY", 1.0)
+    monkeypatch.setattr("mpckit.runtime.telemetry.QUEUE", 50)
+    listener = EventListener(TOKEN)
+    sender = EventSender(listener.address, 1, TOKEN)
+    for done in range(80):
+        sender.send(phase="chat", done=done)
+    sender.send(phase="end", seconds=1.0)
+    sender.close()
+    assert until(lambda: len(listener.events) == 51) and sender.dropped == 30
+    assert listener.events[-1]["phase"] == "end" and listener.dropped == {1: 30}
+    listener.close()
+
+
 def test_what_is_too_long_takes_nothing_else_with_it():
     listener = EventListener(TOKEN)
     sender = EventSender(listener.address, 0, TOKEN)
