@@ -5,6 +5,7 @@ audio = load_audio("seven.wav", convert=True)     # mono, 8 kHz, levelled; or an
 
 import io
 import math
+import random
 import wave
 
 import numpy as np
@@ -88,6 +89,31 @@ def test_soundfile_reads_what_the_standard_library_does_not():
 def test_what_is_no_recording_is_refused(content):
     with pytest.raises(AudioError, match="16-bit PCM WAV"):
         load_audio(content)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 999, 2**31])
+@pytest.mark.parametrize("convert", [False, True])
+def test_a_rate_of_no_recording(rate, convert):
+    """A megabyte at 1 Hz would become 8,000 times as long, and 0 Hz a division by zero."""
+    content = bytearray(wav(tone()))
+    content[24:28] = rate.to_bytes(4, "little")
+    with pytest.raises(AudioError, match=f"{rate} samples a second are those of no recording"):
+        load_audio(bytes(content), convert=convert)
+
+
+def test_whatever_a_damaged_file_leads_to_it_is_named():
+    """Two thousand mutated headers: chunks that end nowhere, samples of 2,000 bits, no channels."""
+    rng, good, outcomes = random.Random(5), wav(tone(seconds=0.2)), set()
+    for _ in range(2000):
+        content = bytearray(good)
+        for _ in range(rng.choice([1, 2, 6])):
+            content[rng.randrange(60)] = rng.choice([0, 1, 127, 255, rng.randrange(256)])
+        try:
+            load_audio(bytes(content), convert=True)
+            outcomes.add("read")
+        except AudioError:
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
 
 
 def test_without_soundfile_the_error_names_it(monkeypatch):

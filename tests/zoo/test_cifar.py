@@ -3,8 +3,10 @@
     cifar10("cifar-10-binary.tar.gz", n=200)
 """
 
+import contextlib
 import io
 import pickle
+import random
 import tarfile
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 from mpckit.zoo import CIFAR, cifar10, picture
+from mpckit.zoo.vision import cifar
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
@@ -96,6 +99,27 @@ def test_other_arrays(arrays, message, tmp_path):
     np.savez(tmp_path / "some.npz", **arrays)
     with pytest.raises(ValueError, match=message):
         cifar10(tmp_path / "some.npz")
+
+
+def test_arrays_that_unfold_and_damaged_ones(tmp_path, monkeypatch):
+    """What a file says of its size is compared before it is unpacked; whatever a reader raises, the file is named."""
+    monkeypatch.setattr(cifar, "LONGEST", 1 << 20)
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros((400, 32, 32, 3), np.uint8), y=np.zeros(400))
+    assert (tmp_path / "bomb.npz").stat().st_size < 1 << 13
+    with pytest.raises(ValueError, match="bomb.npz has an array of 1228928 bytes; wanted are"):
+        cifar10(tmp_path / "bomb.npz")
+    long = archive(tmp_path / "bomb.tar.gz", "cifar-10-batches-bin/test_batch.bin", bytes(3 << 20))
+    with pytest.raises(ValueError, match="1048576 bytes are not a whole number of records"):
+        cifar10(long)
+    np.savez(tmp_path / "good.npz", x=X, y=Y)
+    good, rng = (tmp_path / "good.npz").read_bytes(), random.Random(3)
+    for _ in range(300):
+        content = bytearray(good)
+        for at in rng.choices([*range(300), *range(len(good) - 300, len(good))], k=3):
+            content[at] = rng.randrange(256)
+        (tmp_path / "damaged.npz").write_bytes(content[: rng.choice([len(content), rng.randrange(len(content))])])
+        with contextlib.suppress(ValueError):
+            cifar10(tmp_path / "damaged.npz")
 
 
 @pytest.mark.parametrize("n", [-1, 6])

@@ -6,6 +6,7 @@
 
 import io
 import json
+import random
 import sys
 
 import numpy as np
@@ -125,6 +126,35 @@ def test_files_that_are_no_pictures(tmp_path):
         picture(tmp_path / "absent.png")
 
 
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(file) run\n%%EOF\n"
+
+
+def test_a_picture_that_is_a_program_is_not_run(monkeypatch):
+    """Pillow would hand PostScript to Ghostscript."""
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("somebody's program was run"))
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", "gs")
+    with pytest.raises(PictureError, match="cannot identify image file"):
+        picture(POSTSCRIPT)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "DDS"])
+def test_whatever_a_damaged_picture_leads_to_it_is_named(form):
+    """Two hundred mutations of each kind of file: decoders raise what their first wrong byte leads them to."""
+    rng, whole, outcomes = random.Random(form), io.BytesIO(), set()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 16, 3), dtype=np.uint8)).save(whole, form)
+    for _ in range(200):
+        content = bytearray(whole.getvalue())
+        for _ in range(rng.choice([1, 2, 6])):
+            content[rng.randrange(min(120, len(content)))] = rng.choice([0, 255, rng.randrange(256)])
+        try:
+            picture(bytes(content), DIGIT)
+            outcomes.add("read")
+        except PictureError:
+            outcomes.add("refused")
+    assert "refused" in outcomes
+
+
 @pytest.mark.parametrize("size", [(500, 8), (8, 500), (0, 0)])
 def test_a_strip_is_no_picture(size):
     with pytest.raises(PictureError, match=f"is {size[0]}×{size[1]}: a square from its middle would show nothing"):
@@ -180,7 +210,24 @@ def test_names_from_what_comes_with_a_checkpoint(file, content, tmp_path):
         assert class_names(tmp_path) == NAMES
 
 
-@pytest.mark.parametrize("content", [{"depths": [2]}, {"id2label": {"1": "goldfish"}}, [1, 2], {}, [[]]])
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe", b"{nonsense"])
+def test_names_that_cannot_be_read(content, tmp_path):
+    for name in ("config.json", "names.txt") if content == b"\xff\xfe" else ("config.json",):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} cannot be read as (JSON|text)"):
+            class_names(tmp_path / name)
+
+
+def test_names_do_not_steer_a_terminal(tmp_path):
+    (tmp_path / "names.json").write_text(json.dumps(["tench", "\x1b[2Jgold\x07fish"]))
+    (tmp_path / "names.txt").write_text("tench\n\x1b[2Jgold\x07fish\n")
+    for name in ("names.json", "names.txt"):
+        assert class_names(tmp_path / name) == ("tench", "?[2Jgold?fish")
+
+
+@pytest.mark.parametrize(
+    "content", [{"depths": [2]}, {"id2label": {"1": "goldfish"}}, [1, 2], {}, [[]], 5, None, "tench", {"id2label": 5}]
+)
 def test_files_without_names(content, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="has no names of classes"):

@@ -15,6 +15,7 @@ from torch import Tensor
 from .features import RATE
 
 SHORTEST = 0.1  # seconds; the shortest word of the test set takes 0.14
+RATES = 1_000, 1_000_000  # samples a second; a header may say anything, and what is resampled is as long as it says
 QUIET = 0.003  # 50 dB below full scale
 PEAK = 0.6  # to which recordings are levelled
 CLIPPED = 0.01  # the part of all samples that may stand at the ends of the scale
@@ -42,7 +43,7 @@ def read(source: str | Path | bytes) -> tuple[Tensor, int]:
     content = bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else Path(source).read_bytes()
     try:
         audio, rate = _wave(content)
-    except (wave.Error, EOFError) as error:  # compressed, or floats, or no WAV file at all
+    except (wave.Error, EOFError, RuntimeError) as error:  # compressed, or floats, or a chunk that ends nowhere
         audio, rate = _other(content, error)
     return (audio[0] if len(audio) == 1 else audio), rate
 
@@ -51,6 +52,8 @@ def _wave(content: bytes) -> tuple[Tensor, int]:
     """Whole numbers of 1 to 4 bytes, as the standard library reads them; [channels, samples]."""
     with wave.open(BytesIO(content)) as file:
         width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
+        if width > 4:
+            raise wave.Error(f"{width} bytes a sample")
         raw = torch.from_numpy(np.frombuffer(file.readframes(file.getnframes()), np.uint8).astype(np.int64))
     raw = raw[: len(raw) - len(raw) % (channels * width)].view(-1, channels, width)  # a file cut short ends anywhere
     if width == 1:  # the only width without a sign
@@ -110,6 +113,8 @@ def check_shape(audio: Tensor, rate: int, wanted: int = RATE) -> Tensor:
             f"a recording is a float tensor [samples] in [-1, 1], not {audio.dtype} {list(audio.shape)}: "
             "16-bit samples are audio.float() / 32768"
         )
+    if not RATES[0] <= rate <= RATES[1]:
+        raise AudioError(f"{rate} samples a second are those of no recording: is the file damaged?")
     if rate != wanted:
         raise AudioError(
             f"{rate} samples a second, and the network was trained on {wanted}: resample(audio, {rate}, {wanted}), "

@@ -1,6 +1,7 @@
 """CIFAR-10, which states no licence and so is not shipped: read from the archive that its author publishes."""
 
 import tarfile
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...runtime.sockets import plain
 from ..data import Labelled
 from .pictures import MEAN, STD  # of ImageNet, which is what the shipped ResNet-20 was trained with
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+LONGEST = 1 << 30  # bytes that are read of a file that unfolds; the official one has 30 MB
 RECORD = 1 + 3 * 32 * 32  # a label, then red, green and blue
 
 
@@ -59,10 +62,19 @@ def cifar10(path: str | Path, n: int | None = None) -> Pictures:
 
 
 def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        if not {"x", "y"} <= set(file):
-            raise ValueError(f"{path} has {', '.join(file) or 'nothing'}; wanted are x uint8 [n, 32, 32, 3] and y [n]")
-        x, y = file["x"], file["y"]
+    wanted = "wanted are x uint8 [n, 32, 32, 3] and y [n]"
+    try:
+        with zipfile.ZipFile(path) as package:
+            longest = max((entry.file_size for entry in package.infolist()), default=0)
+        with np.load(path, allow_pickle=False) as file:
+            names = list(file)
+            arrays = [file[name] for name in "xy"] if {"x", "y"} <= set(names) and longest <= LONGEST else None
+    except Exception as error:  # what a damaged file leads to: BadZipFile, zlib.error, SyntaxError, MemoryError …
+        raise ValueError(f"{path} cannot be read as arrays ({type(error).__name__}: {error}); {wanted}") from error
+    if arrays is None:
+        what = plain(", ".join(names)) or "nothing"
+        raise ValueError(f"{path} has {what if longest <= LONGEST else f'an array of {longest} bytes'}; {wanted}")
+    x, y = arrays
     if x.dtype != np.uint8 or x.shape[1:] != (32, 32, 3) or y.shape != x.shape[:1]:
         raise ValueError(
             f"{path} has x {x.dtype} {list(x.shape)} and y {list(y.shape)}; wanted are uint8 [n, 32, 32, 3] and [n]"
@@ -75,7 +87,7 @@ def _member(path: Path) -> bytes:
         with tarfile.open(path) as archive:
             names = {Path(m.name).name: m for m in archive.getmembers() if m.isfile()}
             if "test_batch.bin" in names:
-                return archive.extractfile(names["test_batch.bin"]).read()
+                return archive.extractfile(names["test_batch.bin"]).read(LONGEST)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         why = str(error).splitlines()[0]
         raise ValueError(f"{path} is no archive of CIFAR-10 ({why}): is the download complete?") from error

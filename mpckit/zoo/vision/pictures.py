@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...runtime.sockets import plain
 from ..data import checked
 
 PHOTOGRAPHS = ("chelsea", "coffee", "horse")
@@ -62,11 +63,11 @@ def picture(source, prepare: Preparation = IMAGENET) -> Tensor:
     if not isinstance(source, (str, Path, Image.Image)) and not hasattr(source, "read"):
         raise PictureError(f"{name} is neither a path nor a file: of an array, give PIL.Image.fromarray(array)")
     try:
-        image = source if isinstance(source, Image.Image) else Image.open(source)
+        image = source if isinstance(source, Image.Image) else Image.open(source, formats=_formats(Image))
         image = ImageOps.exif_transpose(image)  # reads all of it, too
     except (FileNotFoundError, IsADirectoryError):
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a damaged file leads its decoder anywhere: SyntaxError, NotImplementedError …
         raise PictureError(f"{name} cannot be read as a picture: {error}") from error
     if image.mode[0] in "IF":
         raise PictureError(f"{name} has more than 8 bits a channel (mode {image.mode}): save it with 8 bits")
@@ -81,6 +82,12 @@ def picture(source, prepare: Preparation = IMAGENET) -> Tensor:
     values = torch.from_numpy(np.array(image)).view(prepare.crop, prepare.crop, -1).movedim(-1, 0)
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (prepare.mean, prepare.std))
     return ((values.float() / 255 - mean) / std).unsqueeze(0)
+
+
+def _formats(Image) -> list[str]:
+    """What Pillow reads by itself: PostScript is a program, which Pillow would have Ghostscript run."""
+    Image.init()
+    return [name for name in Image.OPEN if name != "EPS"]
 
 
 def _pillow():
@@ -120,20 +127,24 @@ def class_names(path: str | Path) -> tuple[str, ...]:
     """
     path = Path(path)
     path = path / "config.json" if path.is_dir() else path
-    text = path.read_text(encoding="utf-8")
-    if path.suffix != ".json":
-        return tuple(line.strip() for line in text.splitlines() if line.strip())
-    content = json.loads(text)
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix != ".json":
+            return tuple(plain(line.strip()) for line in text.splitlines() if line.strip())
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as {'JSON' if path.suffix == '.json' else 'text'}: {error}") from error
     if isinstance(content, dict):
         content = content.get("id2label", content)
     if isinstance(content, dict):
         if sorted(content) != sorted(map(str, range(len(content)))):
             raise ValueError(f"{path} has no names of classes: neither id2label nor the keys 0 to n - 1")
         content = [content[str(i)] for i in range(len(content))]
-    names = [entry[-1] if isinstance(entry, list) and entry else entry for entry in content]
+    listed = content if isinstance(content, list) else []
+    names = [entry[-1] if isinstance(entry, list) and entry else entry for entry in listed]
     if not names or not all(isinstance(entry, str) for entry in names):
         raise ValueError(f"{path} has no names of classes: a list of texts is wanted")
-    return tuple(names)
+    return tuple(map(plain, names))
 
 
 def top5(logits: Tensor, names: tuple[str, ...] | None = None, k: int = 5) -> list[tuple[str, float]]:
