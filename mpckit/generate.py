@@ -5,6 +5,8 @@ to a cache in which each is masked and opened once, compares the scores under th
 to the client.
 """
 
+import inspect
+import math
 from collections.abc import Collection, Iterator
 from functools import cached_property
 
@@ -33,15 +35,19 @@ def generate(
     stop       ids that end a row; after its first one the row is -1. When all rows have ended, all parties are told so
 
     Scores stay secret: a maximum is found under the protocol. Raises ValueError, before anything is said, for a prompt
-    that is empty, too long for the model with what is to follow, or has ids that the model does not know.
+    that is empty, too long for the model with what is to follow, or has ids that the model does not know, and
+    TypeError for a model that does not write from left to right.
     """
     reader = _reader(model)
     prompt = checked(model, prompt, max_new_tokens)
     reader.mask = _checked_mask(reader, prompt, attention_mask)
     if not 1 <= top_k <= reader.tokens:
         raise ValueError(f"top_k={top_k}: this model has {reader.tokens} tokens to choose from")
-    if not temperature > 0:
+    if not 0 < temperature < math.inf:
         raise ValueError(f"temperature={temperature}: a positive number; for the most probable token, top_k=1")
+    stop = [i.item() if isinstance(i, torch.Tensor) else i for i in stop]
+    if not all(isinstance(i, int) for i in stop):
+        raise TypeError(f"stop={stop}: ids that end a row, whole numbers")
     choose = _Chooser(client, top_k, temperature, seed)
     return _write(reader, prompt, max_new_tokens, choose, client, frozenset(stop))
 
@@ -81,6 +87,7 @@ def _checked_mask(reader, prompt: torch.Tensor, mask: torch.Tensor | None) -> to
     """The mask; None where all is text. ValueError for one that does not fit, or that the model would not heed."""
     if mask is None:
         return None
+    mask = torch.as_tensor(mask)
     if isinstance(mask, SecretTensor) or mask.is_meta:
         raise ValueError("an attention_mask is public, the same at all parties: it says which places are padding")
     mask = mask.reshape(prompt.shape).long() if mask.numel() == prompt.numel() else mask.long()
@@ -238,7 +245,8 @@ class _HuggingFaceReader(_Reader):
 
     def _sizes(self):
         config = self.model.config
-        return getattr(config, "max_position_embeddings", None), self.model.get_input_embeddings().num_embeddings
+        length = getattr(config, "max_position_embeddings", None) or -1  # some say -1 where there is no end
+        return (length if length > 0 else None), self.model.get_input_embeddings().num_embeddings
 
     def cache(self, capacity):
         from transformers import Cache as HuggingFaceCache
@@ -284,4 +292,16 @@ class _HuggingFaceReader(_Reader):
 
 
 def _reader(model) -> _Reader:
-    return (_HuggingFaceReader if hasattr(model, "get_input_embeddings") else _Reader)(model)
+    """Raises TypeError for a model that writes no text from left to right."""
+    if not hasattr(model, "get_input_embeddings"):
+        if not hasattr(model, "length") or not hasattr(model, "vocabulary"):
+            raise TypeError(f"{type(model).__name__} is no language model: one of the zoo's or of Hugging Face writes")
+        return _Reader(model)
+    name = type(model).__name__
+    if model.config.is_encoder_decoder or not model.can_generate():
+        raise TypeError(f"{name} does not write from left to right: load a causal model, AutoModelForCausalLM")
+    if "past_key_values" not in inspect.signature(type(model).forward).parameters:
+        raise TypeError(f"{name} takes no cache of keys and values, and writing token by token needs one")
+    if any(hasattr(m, "create_position_ids_from_inputs_embeds") for m in model.modules()):  # RoBERTa and its relatives
+        raise TypeError(f"{name} counts positions by looking at its tokens, which are secret, and anew at each step")
+    return _HuggingFaceReader(model)

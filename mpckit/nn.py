@@ -81,6 +81,8 @@ def private(model: torch.nn.Module, owner: int) -> torch.nn.Module:
             module.register_forward_pre_hook(lambda _, inputs, sides=sides: (_circular(sides, *inputs),))
         if _full_name(module) in RMS_NORMS:
             module.forward = partial(rms_norm, module)
+        if hasattr(module, "generate") and hasattr(module, "get_input_embeddings"):
+            module.generate = _refuse_generate
         if (look := getattr(module, "warn_if_padding_and_no_attention_mask", None)) is not None:
             module.warn_if_padding_and_no_attention_mask = partial(_unless_secret, look)
     _name_layers(secret_model, session)
@@ -133,6 +135,10 @@ def _circular(sides, x: torch.Tensor) -> torch.Tensor:
         size = x.shape[-i]
         x = torch.cat([x.narrow(-i, size - before, before), x, x.narrow(-i, 0, after)], -i)
     return x
+
+
+def _refuse_generate(*_, **__):
+    raise SecretError("generate() of transformers chooses from scores in clear: mk.generate(model, prompt, n) does not")
 
 
 def _unless_secret(look, ids, *args, **kwargs):

@@ -1,5 +1,6 @@
 """Text from secret weights: token by token what the model writes in plaintext, at a price that stays flat."""
 
+import math
 import sys
 
 import pytest
@@ -215,6 +216,7 @@ def test_rows_end_at_their_stop_and_all_parties_with_the_last(suite):
         (PROMPTS, 0, {}, "ask for one at least"),
         (PROMPTS, 2, {"top_k": 21}, "this model has 20 tokens"),
         (PROMPTS, 2, {"top_k": 3, "temperature": 0}, "for the most probable token, top_k=1"),
+        (PROMPTS, 2, {"top_k": 3, "temperature": math.inf}, "a positive number"),
     ],
 )
 def test_a_mistake_is_named_before_anything_is_said(prompt, count, options, message):
@@ -226,9 +228,30 @@ def test_a_mistake_is_named_before_anything_is_said(prompt, count, options, mess
         assert session.report().rounds() == said
 
 
-def test_a_prompt_is_ids():
+def test_a_prompt_is_ids_and_so_is_a_stop():
     with pytest.raises(TypeError, match="encode the text first"):
         mk.generate(small(), torch.ones(3), 2)
+    with pytest.raises(TypeError, match="stop=.* whole numbers"):
+        mk.generate(small(), PROMPTS, 2, stop="ab")
+
+
+def test_what_does_not_write_from_left_to_right_is_refused():
+    transformers = pytest.importorskip("transformers")
+    with pytest.raises(TypeError, match="Linear is no language model"):
+        mk.generate(torch.nn.Linear(2, 2), PROMPTS, 2)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = transformers.BertConfig(vocab_size=20, **sizes)
+    bert = transformers.AutoModelForMaskedLM.from_config(config).eval()
+    with pytest.raises(TypeError, match="BertForMaskedLM does not write .* AutoModelForCausalLM"):
+        mk.generate(bert, PROMPTS, 2)
+    first = transformers.OpenAIGPTLMHeadModel(transformers.OpenAIGPTConfig(vocab_size=20, n_embd=8, n_layer=1, n_head=2)).eval()
+    with pytest.raises(TypeError, match="OpenAIGPTLMHeadModel takes no cache"):
+        mk.generate(first, PROMPTS, 2)
+    counting = transformers.RobertaForCausalLM(transformers.RobertaConfig(vocab_size=20, is_decoder=True, **sizes))
+    with pytest.raises(TypeError, match="RobertaForCausalLM counts positions"):
+        mk.generate(counting.eval(), PROMPTS, 2)
+    with mk.simulate(), pytest.raises(mk.SecretError, match="mk.generate"):
+        mk.private(hugging_face("GPT2")[0], owner=1).generate(PROMPTS)
 
 
 def test_a_plan_finds_a_text_that_is_too_long():
