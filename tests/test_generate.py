@@ -244,9 +244,9 @@ def test_what_does_not_write_from_left_to_right_is_refused():
     bert = transformers.AutoModelForMaskedLM.from_config(config).eval()
     with pytest.raises(TypeError, match="BertForMaskedLM does not write .* AutoModelForCausalLM"):
         mk.generate(bert, PROMPTS, 2)
-    first = transformers.OpenAIGPTLMHeadModel(transformers.OpenAIGPTConfig(vocab_size=20, n_embd=8, n_layer=1, n_head=2)).eval()
+    first = transformers.OpenAIGPTConfig(vocab_size=20, n_embd=8, n_layer=1, n_head=2)
     with pytest.raises(TypeError, match="OpenAIGPTLMHeadModel takes no cache"):
-        mk.generate(first, PROMPTS, 2)
+        mk.generate(transformers.OpenAIGPTLMHeadModel(first).eval(), PROMPTS, 2)
     counting = transformers.RobertaForCausalLM(transformers.RobertaConfig(vocab_size=20, is_decoder=True, **sizes))
     with pytest.raises(TypeError, match="RobertaForCausalLM counts positions"):
         mk.generate(counting.eval(), PROMPTS, 2)
