@@ -14,7 +14,12 @@ def _words(*shape):
 
 @definition.conv.on("meta")
 def conv(x, w, stride, padding, dilation, groups):
-    return (F.conv1d if len(stride) == 1 else F.conv2d)(x, w, None, stride, padding, dilation, groups)
+    steps = zip(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in steps]
+    if min(size) < 1 or x.shape[1] != groups * w.shape[1] or w.shape[0] % groups:
+        # Torch says what does not fit. It could say the shape as well, but imports a library for algebra to do so.
+        return (F.conv1d if len(stride) == 1 else F.conv2d)(x, w, None, stride, padding, dilation, groups)
+    return _words(x.shape[0], w.shape[0], *size)
 
 
 @definition.beaver.on("meta")

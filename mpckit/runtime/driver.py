@@ -21,6 +21,7 @@ from .meter import Meter
 from .rehearse import Rehearsal
 from .shared import gathered, pick
 from .transcript import Transcript
+from .warm import warm_up
 from .wire import Expected, Outgoing, Word
 
 
@@ -51,6 +52,8 @@ class Driver(OneTime):
         self.transcript = Transcript() if record and not meta else None
         self.drawn, self._drawn_since, self._planned = [], [], False
         self._rehearsal = Rehearsal()
+        if wire is not None:
+            warm_up()  # here a party's clock runs on between two words
         self._entered, self._lock, self._last = None, threading.RLock(), time.perf_counter()
         self._serial = self._step = 0
 

@@ -10,8 +10,10 @@ import time
 import numpy as np
 import psutil
 import pytest
+import torch
 from talk import seconds, speak
 
+import mpckit as mk
 from mpckit.engines import watchdog
 from mpckit.engines.team import PartyError, Team, TeamError, cluster
 
@@ -44,6 +46,20 @@ def test_engines_are_processes_of_their_own_with_one_thread(team):
     assert len({os.getpid(), *pids}) == 3
     assert team.spmd(lambda: os.environ["OMP_NUM_THREADS"]) == ["1", "1"]
     assert pids == team.spmd(os.getpid), "party numbers stay"
+
+
+def imported(x):
+    """The modules that a program brings along."""
+    before = set(sys.modules)
+    (mk.private(torch.nn.Conv2d(1, 2, 3), owner=1)(mk.secret(x, owner=0)) * 2).detach().reveal()
+    return sorted(set(sys.modules) - before)
+
+
+@pytest.mark.parametrize("suite", ["bits", "fss"])
+def test_what_torch_imports_once_is_not_on_the_clock_of_a_first_run(fresh, suite):
+    """It has half a second of it to do at the first tensor that is not its own: more than the program has."""
+    values, _ = fresh.run(imported, torch.zeros(1, 1, 4, 4), suite=suite)
+    assert values == [[], []]
 
 
 def test_values_of_all_kinds_travel(team):

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mpckit.kernels.dry import Dry, answered
+from mpckit.kernels.reference import conv
 
 aten = torch.ops.aten
 
@@ -106,3 +109,37 @@ def test_neither_a_plan_nor_a_party_imports_a_compiler():
     """A second and 50 MB in each process, or the small GPT would not fit where Binder gives 2 GB."""
     out = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert out.stdout.strip() == "False", out.stdout + out.stderr
+
+
+CONVOLUTION = """
+import sys, torch
+from mpckit.kernels import reference
+x, w = (torch.empty(shape, dtype=torch.int64, device="meta") for shape in ((2, 4, 7, 9), (6, 2, 3, 2)))
+print(*reference.conv(x, w, (2, 1), (1, 0), (1, 2), 2).shape, "sympy" in sys.modules)
+"""
+
+
+def test_the_shape_of_a_convolution_needs_no_algebra_system():
+    """Torch's own rule imports one: 0.4 s, in a dealer too."""
+    out = subprocess.run([sys.executable, "-c", CONVOLUTION], capture_output=True, text=True)
+    assert out.stdout.split() == ["2", "6", "4", "7", "False"], out.stdout + out.stderr
+
+
+def shape_or_error(run, *args):
+    try:
+        return run(*args).shape
+    except RuntimeError as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("kernel", [(3,), (1, 4), (2, 3)])
+def test_the_shape_of_a_convolution_is_torchs_and_so_is_its_refusal(kernel):
+    convolve, refused = (F.conv1d if len(kernel) == 1 else F.conv2d), set()
+    sizes = [(5,), (8,)] if len(kernel) == 1 else [(5, 8), (2, 3)]
+    for size, stride, padding, dilation, groups in product(sizes, (1, 2, 3), (0, 1, 2), (1, 2), (1, 2, 3)):
+        x, w = torch.zeros(2, 4, *size, dtype=torch.int64), torch.zeros(6, 4 // groups, *kernel, dtype=torch.int64)
+        options = *((n,) * len(kernel) for n in (stride, padding, dilation)), groups
+        want = shape_or_error(convolve, x, w, None, *options)
+        assert shape_or_error(conv, x.to("meta"), w.to("meta"), *options) == want, (size, options)
+        refused.add(want is RuntimeError)
+    assert refused == {True, False}
