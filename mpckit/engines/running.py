@@ -96,8 +96,23 @@ class Ranks(ABC):
         yield from self.shelter.steps(whole)
         return run.outcome()
 
+    def given_up(self, rank: int) -> str:
+        """What became of an engine that the controller has given up, in words: one that is still there is ended."""
+        engine = self.engine(rank)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # its death may be known there a moment before it is here
+            engine.wait(2.0)
+        if engine.poll() is not None:
+            return self.fate(rank)
+        engine.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            engine.wait(GONE)
+        return f"did not answer any more, and {self.ended}"
+
     def submit(self, rank: int, job: bytes):
-        return self._views[rank].apply_async(perform, rank, job)
+        try:
+            return self._views[rank].apply_async(perform, rank, job)
+        except IndexError:  # so ipyparallel says that it has no such engine
+            raise TeamError(f"{name(rank, self.parties)} {self.given_up(rank)}. {self.remedy}") from None
 
 
 class Run:
@@ -178,8 +193,8 @@ class Run:
                     self.values[rank] = value
                 else:
                     self.failures.append(failure)
-            elif engine.poll() is not None or (done and _reports_death(error, engine)):
-                self.failures.append(Failure(rank, "Died", f"its process {self.engines.fate(rank)}", died=True))
+            elif engine.poll() is not None or "EngineError" in (type(error).__name__, getattr(error, "ename", None)):
+                self.failures.append(Failure(rank, "Died", f"its process {self.engines.given_up(rank)}", died=True))
             elif done:  # interrupted just before or after the function itself
                 self.failures.append(Failure(rank, getattr(error, "ename", type(error).__name__), str(error)[:500]))
             else:
@@ -191,15 +206,6 @@ class Run:
         deadline = time.monotonic() + seconds
         while self.waiting and time.monotonic() < deadline and work.asked < asked:
             self._collect(TICK)
-
-
-def _reports_death(error: BaseException, engine: Engine) -> bool:
-    """Whether ipyparallel says that the engine died; its nanny can see that a moment before we do."""
-    if "EngineError" not in (type(error).__name__, getattr(error, "ename", None)):
-        return False
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        engine.wait(2.0)
-    return engine.poll() is not None
 
 
 def perform(rank: int, job: bytes) -> bytes:
