@@ -230,8 +230,13 @@ def ceil(x):
 
 @row("round")
 def round_(x):
-    """Halves go up; torch's go to the even neighbour."""
-    return floor(add(x, 0.5))
+    """Halves go to the even neighbour: x + 1/2, less one unit in the last place where that would be an odd number."""
+    if not is_float(x):
+        return x
+    up = fixed_point(add(x, 0.5))
+    whole = _whole(up)
+    odd = sub(whole, mul(_whole(each(whole, lambda s: s.like(s.data, 1))), 2))
+    return floor(sub(up, each(odd, lambda s: s.like(s.data, unit(up)))))
 
 
 @row("trunc")

@@ -268,11 +268,12 @@ def topk(x, k, dim=-1, largest=True, sorted=True):
         raise RuntimeError(f"the {k} largest of {list(x.shape)} over dimension {dim}: 1 to {length} can be had")
     left = (x if largest else neg(x)).movedim(dim, -1) if x.dim() else x.reshape(1)
     found, place = [], torch.arange(left.shape[-1])
+    end = -torch.inf if is_float(x) else -int(x.session.suite.largest(x.session.ring.at(0)))
     for taken in range(k):
         best, index = _with_index(left, -1, keepdim=True)
         found.append((best, index))
         if taken < k - 1:
-            left = where(eq(sub(place, index), 0), torch.tensor(-torch.inf), left)
+            left = where(eq(sub(place, index), 0), torch.tensor(end), left)
     values, indices = (torch.cat(v, -1) for v in zip(*found))
     values, indices = ((v.movedim(-1, dim) if x.dim() else v.reshape(())) for v in (values, indices))
     return values if largest else neg(values), indices

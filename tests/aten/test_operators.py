@@ -67,6 +67,8 @@ ARITHMETIC = [
     case("ceil", torch.ceil, X * 3),
     case("trunc", torch.trunc, X * 3),
     case("round", torch.round, X * 3),
+    case("round halves", torch.round, torch.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 2.5 + 2**-16, 1.5 - 2**-16])),
+    case("round whole numbers", torch.round, torch.tensor([-3, 0, 5])),
     case("sign", torch.sign, X),
     case("xlogy", torch.xlogy, P, P),
     case("lerp", lambda a, b: torch.lerp(a, b, 0.25), X, Y),

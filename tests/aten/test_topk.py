@@ -27,3 +27,7 @@ def test_values_and_places(k, dim, largest, parties, suite):
 def test_too_many_are_refused():
     with mk.simulate(), pytest.raises(RuntimeError, match=r"the 8 largest of \[3, 7\] over dimension -1: 1 to 7"):
         mk.secret(SCORES, owner=0).topk(8)
+
+
+def test_whole_numbers_stay_whole():
+    agree(case("topk", lambda x: x.topk(2, sorted=True), torch.tensor([[5, -7, 9], [-1, -2, -3]])))
