@@ -185,6 +185,8 @@ def to_copy(x, dtype=None, **_):
 
 
 def put(operator, at, x, *args, **kwargs):
+    if not (is_secret(x) or is_secret(args[at - 1])):
+        public_index(operator, x, args)  # the index is, and refused
     x, source = alike(x, args[at - 1])
     before, after = (public_index(operator, x, part) for part in (args[: at - 1], args[at:]))
     return both(lambda a, b: operator(a, *before, b, *after, **kwargs), x, source)

@@ -202,3 +202,8 @@ GATES = [
 def test_by_keys(this):
     report = agree(this, suite="fss")
     assert report.suite == "fss" and report.key_bytes > 0
+
+
+def test_a_secret_index_into_public_numbers_is_refused():
+    with mk.simulate(), pytest.raises(mk.SecretError, match="the index must be public and the data secret"):
+        torch.zeros(3, 2).scatter(1, mk.secret([[0], [1], [0]], owner=0), torch.ones(3, 1))
