@@ -19,6 +19,13 @@ class Only:
     def __repr__(self):
         return f"only({self.owner}, {type(self.value).__name__})"
 
+    def __reduce_ex__(self, protocol):
+        # Where `resolve` did not find it, in an object or a closure, it would reach all parties with the value inside.
+        raise TypeError(
+            f"only({self.owner}, …) is an argument of Team.run, by itself or in a list, tuple or dict; inside another "
+            "object, or named by the program, all parties would get the value: pass it as an argument of its own"
+        )
+
 
 def only(owner: int, value) -> Only:
     """An argument of `Team.run` that reaches party `owner` alone; the others get its shape: tensors on the meta device.

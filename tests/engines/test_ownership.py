@@ -2,7 +2,10 @@
 
 import pickle
 from collections import namedtuple
+from dataclasses import dataclass
+from functools import partial
 
+import cloudpickle
 import numpy as np
 import pytest
 import torch
@@ -70,6 +73,30 @@ def test_a_module_s_copy_holds_no_data_anywhere():
 def test_what_has_no_shape_to_give_is_refused(value):
     with pytest.raises(TypeError, match="the others would see this"):
         only(0, value)
+
+
+@dataclass
+class Holder:
+    value: object
+
+
+class Row(list):
+    pass
+
+
+HIDING = Holder, lambda v: Row([v]), lambda v: {"a": [Holder(v)]}, lambda v: partial(print, v)
+
+
+@pytest.mark.parametrize("hide", HIDING)
+def test_where_it_is_not_found_it_does_not_travel(hide):
+    """In an object of one's own, and in what a program names, the value would reach every party."""
+    argument = resolve(hide(only(0, torch.full((3,), SECRET))), 1)
+    for pack in (pickle.dumps, cloudpickle.dumps):
+        with pytest.raises(TypeError, match="only.0, ….*pass it as an argument of its own"):
+            pack(argument)
+    mine = only(0, torch.full((3,), SECRET))
+    with pytest.raises(TypeError, match="all parties would get the value"):
+        cloudpickle.dumps(lambda: mine)
 
 
 def test_errors_say_what_to_do():
