@@ -7,6 +7,7 @@ import weakref
 
 import torch
 
+from .kernels.place import placed
 from .runtime.session import Session, Shared
 from .share import AShare, BShare
 
@@ -93,11 +94,12 @@ def _overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def constant_shares(public: torch.Tensor, session: Session) -> Shared:
     """Party 0 holds the value, the others zero."""
-    public = finite(known(public, session).to(session.device), session)
+    public = finite(known(public, session), session)  # checked and encoded where it is: nobody waits for a GPU
     if public.dtype == torch.bool:
+        public = placed(public, session.device)
         return Shared(tuple(BShare(public if p == 0 else torch.zeros_like(public), p) for p in session.here))
     ring = session.ring.at(session.ring.frac if public.is_floating_point() else 0)
-    encoded = ring.encode(public)
+    encoded = placed(ring.encode(public), session.device)
     return Shared(tuple(AShare(encoded if p == 0 else torch.zeros_like(encoded), p, ring) for p in session.here))
 
 

@@ -12,6 +12,7 @@ import secrets
 import torch
 
 from . import kernels
+from .kernels.place import placed
 
 SEED_BYTES = 32
 
@@ -34,7 +35,8 @@ class Stream:
 
     def __init__(self, seed: bytes, label: str, device="cpu"):
         key = hashlib.blake2b(label.encode(), key=seed, digest_size=16, person=b"mpckit stream").digest()
-        self.key, self.block, self.label = torch.frombuffer(bytearray(key), dtype=torch.uint8).to(device), 0, label
+        self.key = placed(torch.frombuffer(bytearray(key), dtype=torch.uint8), device)
+        self.block, self.label = 0, label
 
     def words(self, shape) -> torch.Tensor:
         """Uniform int64 words."""

@@ -5,6 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from ..kernels.place import placed
 from .arithmetic import home
 from .table import apply, call, is_float, is_secret, local, row, unknown
 
@@ -28,7 +29,7 @@ def attention(q, k, v, mask=None, causal=False, scale=None, weights=False):
     if causal:  # the upper triangle is not brought home at all
         lengths = tuple(min(i + 1, k.shape[-2]) for i in range(q.shape[-2]))
         kept = torch.ones(scores.shape[-2:], dtype=torch.bool).tril().flatten().nonzero().squeeze(-1)
-        scores = local(scores.flatten(-2), lambda data: data.index_select(-1, kept.to(data.device)))
+        scores = local(scores.flatten(-2), lambda data: data.index_select(-1, placed(kept, data.device)))
     scores = home(scores)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask / scale

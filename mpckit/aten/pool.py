@@ -7,6 +7,7 @@ import math
 
 import torch
 
+from ..kernels.place import placed
 from .arithmetic import div, mul
 from .table import beside, call, local, numbers, row, secret_form, session_of, unknown
 from .waiting import largest, mean
@@ -32,7 +33,7 @@ def bins(size: int, count: int):
 
 def gather(data, dim, index):
     """[…, size, …] → […, count, …, kernel]"""
-    picked = data.index_select(dim, index.reshape(-1).to(data.device))
+    picked = data.index_select(dim, placed(index.reshape(-1), data.device))
     return picked.unflatten(dim, index.shape).movedim(dim % data.dim() + 1, -1)
 
 
@@ -45,7 +46,7 @@ def spread(data, dim, index, size):
     dim = dim % (data.dim() - 1)
     data = data.movedim(-1, dim + 1).flatten(dim, dim + 1)
     shape = [size if d == dim else n for d, n in enumerate(data.shape)]
-    return data.new_zeros(shape).index_add(dim, index.reshape(-1).to(data.device), data)
+    return data.new_zeros(shape).index_add(dim, placed(index.reshape(-1), data.device), data)
 
 
 def _valid(index, size):

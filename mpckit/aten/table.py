@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from ..cell import known
+from ..kernels.place import placed
 from ..protocols import functions
 from ..runtime.session import Session, Shared
 from ..tensor import TABLE, SecretError, SecretTensor, secrets_in
@@ -101,7 +102,7 @@ def both(operator, x, y) -> SecretTensor:
 def beside(x: SecretTensor, value):
     """Public tensors where the shares of x are: in a dry run all are shapes."""
     if isinstance(value, torch.Tensor):
-        return known(value, x.session).to(x.session.device)
+        return placed(known(value, x.session), x.session.device)
     return [beside(x, v) for v in value] if isinstance(value, (list, tuple)) else value
 
 

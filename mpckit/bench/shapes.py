@@ -101,15 +101,14 @@ def measure(
         options = {"device": device, "suite": suite, "range_bits": RANGE, "weight_memory": weight_memory}
         with Session(2, **options) as session:
             ready = private(model, owner=1)
-            dealt, start = session.meter.dealt_seconds, time.perf_counter()
+            dealt, start = session.report().offline_seconds, time.perf_counter()
             out = ready(secret(tokens, owner=0), attention_mask=everywhere).logits.reveal(to=0)
             settle(session.device)
-            spent, dealt = time.perf_counter() - start, session.meter.dealt_seconds - dealt
-            report = session.report()
+            spent, report = time.perf_counter() - start, session.report()
     out = out.cpu()
     same = (out.argmax(-1) == expected.argmax(-1)).double().mean()
     return {
-        "online_s": spent - dealt,
+        "online_s": spent - (report.offline_seconds - dealt),
         "offline_s": report.offline_seconds,
         "lan_s": report.seconds(FAST),
         "wan_s": report.seconds(SLOW),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from .. import kernels
+from ..kernels.place import placed
 from .base import Correlation, Shape
 
 
@@ -87,14 +88,14 @@ class Bilinear:
 
 def by_row(v, lengths):
     """v [..., rows] → [..., sum of lengths]: for each entry of a matrix without its rows' ends its row's number."""
-    repeats = torch.tensor(lengths, device=v.device)
+    repeats = placed(torch.tensor(lengths), v.device)
     return v.repeat_interleave(repeats, -1, output_size=sum(lengths))
 
 
 def padded(v, lengths, columns: int):
     """v [..., sum of lengths] → [..., rows, columns], with zeros for the ends that rows lack."""
     kept = torch.arange(columns) < torch.tensor(lengths, dtype=torch.int64)[:, None]
-    places = kept.flatten().nonzero().squeeze(-1).to(v.device)
+    places = placed(kept.flatten().nonzero().squeeze(-1), v.device)
     flat = v.new_zeros((*v.shape[:-1], kept.numel())).index_copy(-1, places, v)
     return flat.unflatten(-1, kept.shape)
 

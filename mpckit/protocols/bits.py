@@ -5,6 +5,7 @@ import torch
 from .. import kernels
 from ..ask import Draw, Open, Protocol
 from ..correlations import BitTriple, DaBit, EdaBits, WordBits
+from ..kernels.place import placed
 from ..ring import Ring, signed
 from ..share import AShare, BShare
 
@@ -86,9 +87,8 @@ def b2a(b: BShare, ring: Ring) -> Protocol[AShare]:
     """
     if b.bits > 1:
         digits_ = yield from bits_of(b, ring)
-        place = torch.tensor(
-            [signed(1 << j) for j in range(b.bits - 1)] + [signed(-1 << (b.bits - 1))], device=b.data.device
-        )
+        weights = [signed(1 << j) for j in range(b.bits - 1)] + [signed(-1 << (b.bits - 1))]
+        place = placed(torch.tensor(weights), b.data.device)
         return digits_.like((digits_.data * place).sum(-1))
     s, s_sum = yield Draw(DaBit(tuple(b.shape)))
     return _unflip((yield Open(b ^ s)), s_sum, ring)

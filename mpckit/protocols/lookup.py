@@ -14,6 +14,7 @@ import torch
 from .. import kernels
 from ..ask import Draw, Open, Protocol
 from ..correlations import Cut, Lines, SignedTable, Table
+from ..kernels.place import placed
 from ..ring import Ring, lsr, ones, signed
 from ..share import AShare, BShare
 from .bits import b2a
@@ -83,7 +84,7 @@ def interval_lut(x: AShare, thresholds, values, bits: int | None = None, form: s
     """
     above = yield from at_least(x, thresholds, bits, form)
     steps = yield from b2a(above, x.ring)
-    rises = torch.tensor([signed(b - a) for a, b in zip(values, values[1:])], device=x.data.device)
+    rises = placed(torch.tensor([signed(b - a) for a, b in zip(values, values[1:])]), x.data.device)
     return x.like((steps.data * rises.view(-1, *[1] * x.data.dim())).sum(0)) + values[0]
 
 
@@ -145,7 +146,7 @@ def _from_bits(x_hat, low, r_low, piece, hot, m, m_bits, m_low=None) -> Protocol
 
     Price: 1 · piece.width
     """
-    word = kernels.lookup(lsr(x_hat, piece.by).reshape(-1), hot.data, piece.table.to(low.device)).view(low.shape)
+    word = kernels.lookup(lsr(x_hat, piece.by).reshape(-1), hot.data, placed(piece.table, low.device)).view(low.shape)
     public = (yield Open(BShare(word, r_low.party, piece.width) ^ m)) & ones(piece.width)
     v, place = piece.value_bits, torch.arange(piece.width, device=low.device)
     weights = (1 - 2 * ((public[..., None] >> place) & 1)) << torch.where(place < v, place, place - v)
@@ -164,7 +165,7 @@ def _from_keys(x_hat, low, r_low, piece, keys, u, m, um, ut, u_low=None, u_low_m
     Price: 1 · piece.width + 2 * ((piece.value_bits > 0) + (piece.slope_bits > 0))
     """
     widths = [bits + 2 for bits in (piece.value_bits, piece.slope_bits) if bits]
-    found = _under_sign(lsr(x_hat, piece.by), keys, piece.columns().to(low.device)).view(-1, *low.shape)
+    found = _under_sign(lsr(x_hat, piece.by), keys, placed(piece.columns(), low.device)).view(-1, *low.shape)
     asked = [
         AShare(v, r_low.party, Ring(k, 0)) + (1 << k - 2) + m.map(torch.select, -1, i)
         for i, (v, k) in enumerate(zip(found, widths))

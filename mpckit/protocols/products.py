@@ -5,6 +5,7 @@ import math
 import torch
 
 from ..ask import Protocol, together
+from ..kernels.place import placed
 from ..ring import Ring
 from ..share import AShare
 from .suite import Suite
@@ -56,7 +57,7 @@ def brought_home(mpc: Suite, total: AShare | None, parts: list[AShare], frac: in
 
 
 def _beside(x: AShare, limb):
-    return limb.to(x.data.device) if isinstance(limb, torch.Tensor) else limb
+    return placed(limb, x.data.device) if isinstance(limb, torch.Tensor) else limb
 
 
 def limbs(factor, ring: Ring) -> list[tuple]:

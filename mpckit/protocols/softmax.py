@@ -7,6 +7,7 @@ import torch
 
 from ..ask import Protocol, together
 from ..correlations import Bilinear
+from ..kernels.place import placed
 from ..share import AShare
 from .normalise import maximum_over
 from .splines import tabulated
@@ -57,7 +58,7 @@ def softmax_where(mpc: Suite, x: AShare, keep: torch.Tensor) -> Protocol[AShare]
     terms, total = yield from ragged_terms(mpc, _pick(x.map(torch.flatten, -2), places), lengths)
     inverse = yield from _inverse(mpc, total, keep.shape[-1])
     out = yield from _home(mpc, (yield from mpc.product(Bilinear("rows", lengths), terms, inverse)), x.frac)
-    flat = out.map(lambda v: v.new_zeros((*v.shape[:-1], keep.numel())).index_copy(-1, places.to(v.device), v))
+    flat = out.map(lambda v: v.new_zeros((*v.shape[:-1], keep.numel())).index_copy(-1, placed(places, v.device), v))
     return flat.map(torch.reshape, x.shape)
 
 
@@ -69,7 +70,8 @@ def ragged_terms(mpc, x, lengths, rate=1.0, bits=None) -> Protocol[tuple[AShare,
     rows = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
     largest = yield from _segment_max(mpc, x, rows, mpc.gap_width(x, bits))
     terms = yield from _terms(mpc, x - _pick(largest, rows), rate, bits)
-    return terms, terms.map(lambda v: v.new_zeros((*v.shape[:-1], len(lengths))).index_add(-1, rows.to(v.device), v))
+    rows = placed(rows, x.data.device)
+    return terms, terms.map(lambda v: v.new_zeros((*v.shape[:-1], len(lengths))).index_add(-1, rows, v))
 
 
 def attend(
@@ -122,7 +124,7 @@ def _segment_max(mpc, x, rows, bits) -> Protocol[AShare]:
 
 
 def _pick(x, places):
-    return x.map(torch.index_select, -1, places.to(x.data.device))
+    return x.map(torch.index_select, -1, placed(places, x.data.device))
 
 
 def _below_maximum(mpc, x, dim, bits=None):

@@ -16,6 +16,7 @@ from ..offline.store import Store
 from ..once import OneTime
 from . import device as devices
 from . import round as rounds
+from .clock import Clock
 from .delay import hold
 from .meter import Meter
 from .rehearse import Rehearsal
@@ -47,7 +48,8 @@ class Driver(OneTime):
         self.parties, self.here, self.wire, self.dealer, self.meta = parties, here, wire, dealer, meta
         self.link, self.device = link, device
         self.emulate_link, self._exchange_told = emulate_link and not meta, exchange
-        self.meter, self.store = Meter(here), Store(dealer.spool)
+        self.clock = Clock(device)
+        self.meter, self.store = Meter(here, self.clock.settle), Store(dealer.spool)
         self.dry = Dry() if meta else contextlib.nullcontext()
         self.transcript = Transcript() if record and not meta else None
         self.drawn, self._drawn_since, self._planned = [], [], False
@@ -75,36 +77,37 @@ class Driver(OneTime):
         if self._entered is None:
             self._last = time.perf_counter()
         while True:
-            asks, done, compute = [], {}, {}
+            asks, done, spans = [], {}, {}
             for party, generator, reply in zip(self.here, generators, replies):
-                start = time.perf_counter()
+                since = self.clock.now()
                 try:
                     with devices.room(self, lambda: f"what {self.meter.path or 'the program'} computes"):
                         asks.append(generator.send(reply))
                 except StopIteration as stop:
                     done[party] = stop.value
-                devices.settle(self.device)
-                compute[party] = time.perf_counter() - start
+                spans[party] = since, self.clock.now()
             if done:
                 if asks:
                     said = (f"at step {self._step}: {rounds.describe(ask)}" for ask in asks)
                     rounds.diverged({p: "at the end" if p in done else next(said) for p in self.here})
-                self._book("Return", compute, speaker=generators[0])
+                self._book("Return", spans, speaker=generators[0])
                 return gathered(list(done.values())) if gather else list(done.values())
-            replies = self.answer(generators, asks, compute)
+            replies = self.answer(generators, asks, spans)
 
-    def answer(self, generators, asks, compute) -> list:
-        """The answers to what the hosted parties' generators just said, after {party: seconds} of `compute`."""
+    def answer(self, generators, asks, spans) -> list:
+        """The answers to what the hosted parties' generators just said; `spans`, {party: two moments}: how long they
+        computed before.
+        """
         if len(asks) > 1:
             rounds.agree(asks, self.here, self._step)
         if self.transcript is not None:
             self.transcript.note(self._step, self.meter.path, generators, asks, self.here, self.parties)
         if isinstance(asks[0], Draw):
-            before = self.meter.dealt_seconds
+            self._waited = 0.0
             replies = self.draw(asks[0].correlation)
-            self._book("Draw", compute, waiting=self.meter.dealt_seconds - before, speaker=generators[0])
+            self._book("Draw", spans, waiting=self._waited, speaker=generators[0])
         else:
-            replies = self._speak(asks, compute, generators[0])
+            replies = self._speak(asks, spans, generators[0])
         if self.transcript is not None:
             self.transcript.answered(replies, self.here)
         return replies
@@ -126,14 +129,14 @@ class Driver(OneTime):
         return pieces
 
     def _deal(self, correlation):
-        start, before, serial = time.perf_counter(), self.dealer.sent, self._serial
+        since, before, serial = self.clock.now(), self.dealer.sent, self._serial
         self._serial += 1  # first: a number is not given out again, whatever becomes of this draw
         with devices.room(self, lambda: f"{correlation!r:.200}"):
             pieces = self.dealer.deal(serial, correlation)
-        devices.settle(self.device)
         self.meter.dealt_bytes += self.dealer.sent - before
         self.meter.key_bytes = self.dealer.keys
-        self.meter.dealt_seconds += time.perf_counter() - start
+        self._waited = self._known({"dealt": (since, self.clock.now())}, self.meter.dealt)["dealt"]
+        self.meter.dealt({"dealt": self._waited})
         return pieces
 
     @alone
@@ -148,7 +151,7 @@ class Driver(OneTime):
                 self.wire.check()
         self._last = time.perf_counter()
 
-    def _speak(self, asks, compute, speaker):
+    def _speak(self, asks, spans, speaker):
         waiting = 0.0
         if self.wire is None:
             sent = {
@@ -172,7 +175,7 @@ class Driver(OneTime):
         self._step += 1
         if self.meta:
             self._rehearsal.note((rounds.word(asks[0]), sent))
-        self._book(rounds.word(asks[0]), compute, sent, waiting, speaker)
+        self._book(rounds.word(asks[0]), spans, sent, waiting, speaker)
         return [r if isinstance(a, rounds.Round) else r[0] for a, r in zip(asks, replies)]
 
     def _exchange(self, me, ask):
@@ -199,12 +202,22 @@ class Driver(OneTime):
         """Seconds waited for the link, if it is emulated: what has come here would only now set out on its way."""
         if not self.emulate_link:
             return 0.0
+        devices.settle(self.device)  # what is not computed has not set out
         now = time.perf_counter()
         hold(now + self.link.seconds(1, max(sum(to.values()) for to in sent.values())))
         return time.perf_counter() - now
 
-    def _book(self, word, compute, sent=None, waiting: float = 0.0, speaker=None):
-        if self.wire is not None:
+    def _known(self, spans, later) -> dict[str, float]:
+        """{name: seconds}; 0 where a GPU is behind and nobody listens: `later` is told them then."""
+        if self.clock.ahead and self.wire is None and not self.meter.listeners:
+            self.clock.owe(later, spans)
+            return dict.fromkeys(spans, 0.0)
+        return self.clock.seconds(spans)
+
+    def _book(self, word, spans, sent=None, waiting: float = 0.0, speaker=None):
+        if self.wire is None:
+            compute = self._known(spans, self.meter.entry().computed)
+        else:
             # All that this party did since its last word, what torch and Python did between two protocols included.
             # A simulator does much of that once for all parties: there it is the protocols' own seconds.
             now = time.perf_counter()

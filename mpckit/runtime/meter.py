@@ -88,12 +88,19 @@ class Entry:
     compute: float = 0.0  # sum over rounds of the slowest party here
     waiting: float = 0.0  # in rounds: on the wire, and until the others came
 
+    def computed(self, seconds: dict[int, float]):
+        """By all parties at once, {party: seconds}."""
+        self.compute += max(seconds.values())
+
 
 class Meter:
-    """Where the session writes. `path` is the layer and the operator now running."""
+    """Where the session writes. `path` is the layer and the operator now running.
 
-    def __init__(self, parties):
-        self.parties = tuple(parties)
+    settle   has all booked that a device has computed so far, before anybody reads it
+    """
+
+    def __init__(self, parties, settle=lambda: None):
+        self.parties, self.settle = tuple(parties), settle
         self.ledger: dict[tuple[str, str], Entry] = {}
         self.phase, self._path = "online", []
         self.unplanned: dict[str, int] = {}  # correlation kind → draws that no plan had foreseen
@@ -177,7 +184,7 @@ class Meter:
         generators, for listeners. A Draw from the store waits for nothing.
         """
         entry = self.entry()
-        entry.compute += max(compute.values())
+        entry.computed(compute)
         if sent is not None:
             entry.rounds += 1
             entry.waiting += waiting
@@ -186,6 +193,10 @@ class Meter:
         if self.listeners:
             self._tell(word, compute, sent, waiting, speaker)
         self.step += sent is not None
+
+    def dealt(self, seconds: dict[str, float]):
+        """By the dealer, {"dealt": seconds}."""
+        self.dealt_seconds += seconds["dealt"]
 
     def _tell(self, word, compute, sent, waiting, speaker):
         if self._drawn is not None:  # in the conversation that goes on here, so of the same path
@@ -208,6 +219,7 @@ class Meter:
 
     def total(self, phase: str = "online") -> Entry:
         """All entries of a phase in one."""
+        self.settle()
         total = Entry()
         for (at, _), entry in self.ledger.items():
             if at == phase:

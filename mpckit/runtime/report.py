@@ -99,6 +99,7 @@ class Report:
     @classmethod
     def of(cls, session) -> "Report":
         meter = session.meter
+        meter.settle()
         lines = [
             Line(phase, path or "(program)", e.calls, e.rounds, dict(e.sent), e.compute, e.waiting)
             for (phase, path), e in meter.ledger.items()

@@ -9,6 +9,7 @@ import time
 import torch
 
 from ..ask import Send, together
+from ..kernels.place import placed
 from ..offline.source import LocalDealer, Planner, RemoteDealer
 from ..offline.spool import Spool
 from ..protocols import arithmetic
@@ -124,7 +125,7 @@ class Session(Driver):
         # Contiguous everywhere: the owner's strides, which the others lack, would lead torch down other paths there.
         encoded = ring.encode(value if mine else value.to("meta")).contiguous()
         with devices.room(self, lambda: f"an input of shape {tuple(value.shape)}"):
-            encoded = encoded.to(self.device) if mine else encoded
+            encoded = placed(encoded, self.device) if mine else encoded
         label, self._inputs = f"input/{self._inputs}", self._inputs + 1
         known = owner in self._private and not self.meta
         stream = Stream(self._private[owner], label, self.device) if known else MetaStream() if self.meta else None

@@ -73,7 +73,8 @@ class Stepper:
             raise StopIteration(done)
         bits = self.session.ring.bits
         seen = [_variables(party, bits) for party in self._parties]
-        self._replies = self.session.answer(self._parties, asks, dict.fromkeys(range(len(asks)), 0.0))
+        now = self.session.clock.now()  # how long somebody looked at a step is not what it took
+        self._replies = self.session.answer(self._parties, asks, dict.fromkeys(range(len(asks)), (now, now)))
         self.steps.append(Step(len(self.steps) + 1, self.session.transcript.words[-1], seen, bits))
         return self.steps[-1]
 

@@ -4,8 +4,9 @@
         torch.empty(3, device="card")
 
 As on a GPU, an operator of tensors on two devices is an error, unless the other is a single number; kernels run from
-the CUDA sources, compiled for the host. `card.looks` says when a value was waited for by the host. torch allows one
-device of this kind in a process, for good: use it in a process of its own.
+the CUDA sources, compiled for the host. `card.looks` says when the host would wait for a GPU: for a value of its, or
+until it has fetched one that was not promised to stay where it is. torch allows one device of this kind in a process,
+for good: use it in a process of its own.
 """
 
 import torch
@@ -18,6 +19,8 @@ from mpckit.kernels.cuda import launch
 
 _setup_privateuseone_for_python_backend("card")
 DEVICE = torch.device("card:0")
+ASKED = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select"}  # what they answer is on the host
+cards = []  # those in use
 
 
 class OnCard(torch.Tensor):
@@ -60,6 +63,8 @@ def _empty(size, stride, dtype=None, layout=None, device=None, pin_memory=None):
 
 @torch.library.impl(_library, "_copy_from", "PrivateUse1")
 def _copy(source, destination, non_blocking=False):
+    if cards and not non_blocking:
+        cards[-1].looks.append("a tensor made on the host")
     destination.here.copy_(source)
     return destination
 
@@ -78,6 +83,14 @@ class Card(TorchDispatchMode):
         for kernel in kernels.KERNELS.values():
             kernel.bodies["card"] = kernel.bodies["cuda"]
 
+    def __enter__(self):
+        cards.append(self)
+        return super().__enter__()
+
+    def __exit__(self, *args):
+        cards.remove(self)
+        return super().__exit__(*args)
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs, written = kwargs or {}, args[0] if args else None
         leaves = tree_flatten((args, kwargs))[0]
@@ -89,7 +102,9 @@ class Card(TorchDispatchMode):
             strangers = [t for t in tensors if not isinstance(t, OnCard) and (t.dim() or t.is_meta)]
             assert not strangers, f"{func}: tensors on card:0 and on {strangers[0].device}, {list(strangers[0].shape)}"
         home = func is torch.ops.aten.copy_.default and not isinstance(written, OnCard)
-        if mine and (home or func is torch.ops.aten._local_scalar_dense.default or torch.device("cpu") in to):
+        asked = func._schema.name.removeprefix("aten::") in ASKED or torch.device("cpu") in to
+        fetched = tensors and not mine and DEVICE.type in [d.type for d in to] and not kwargs.get("non_blocking")
+        if mine and (home or asked) or fetched:
             self.looks.append(str(func))
         mine = DEVICE.type == to[0].type if to else mine
         args, kwargs = tree_map_only(OnCard, lambda t: t.here, (args, kwargs))

@@ -15,6 +15,7 @@ from host import kernels
 from mpckit.kernels.cuda import launch
 
 CARDS = ["sm_80", "sm_90"]
+CUPY = ("-ftz=true", "--device-as-default-execution-space")  # what a RawModule adds to the options that it is given
 
 
 def nvrtc():
@@ -33,6 +34,11 @@ def nvrtc():
     return None
 
 
+def test_any_locale_can_write_them():
+    """CuPy writes what it compiles to a file in the locale's own encoding."""
+    assert launch.source().isascii() and "#define LEAF_BITS" in launch.source()
+
+
 def test_nvrtc_compiles_them():
     library = nvrtc()
     if library is None:
@@ -44,7 +50,8 @@ def test_nvrtc_compiles_them():
 def compiled(library, card):
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     assert library.nvrtcCreateProgram(ctypes.byref(program), launch.source().encode(), b"mpckit.cu", 0, None, None) == 0
-    options = (ctypes.c_char_p * 2)(f"-arch={card}".encode(), *map(str.encode, launch.OPTIONS))
+    given = [option.encode() for option in (*launch.OPTIONS, *CUPY, f"-arch={card}")]
+    options = (ctypes.c_char_p * len(given))(*given)
     status = library.nvrtcCompileProgram(program, len(options), options)
     library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(size.value)

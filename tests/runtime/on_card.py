@@ -144,12 +144,13 @@ def apart(program, x, device, around, **options):
 
 def main():
     sys.path.insert(0, str(Path(__file__).parents[1] / "kernels"))
-    from card import DEVICE, Card  # changes torch: only in a process of its own
+    from card import DEVICE, Card, cards  # changes torch: only in a process of its own
     from host import build
 
     nn.AT_ONCE = 100  # words of weights: several groups, and of the small net one stays on the card and one does not
     masked.CHUNK = 32  # elements: several chunks of keys, which a card evaluates together
     devices.usable = lambda name, rank=None: DEVICE if name == "card" else torch.device(name)
+    devices.settle = lambda device: cards and cards[-1].looks.append("settle")
     with tempfile.TemporaryDirectory() as folder:
         runner = build(Path(folder))
     for name, kind in RUNS:

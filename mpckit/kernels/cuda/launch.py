@@ -30,7 +30,8 @@ def source() -> str:
         "VALUE": ggm.VALUE, "LEAF_BITS": ggm.LEAF_BITS, "DIGIT": DIGIT, "MOST_BELOW": MOST_BELOW,
     }  # fmt: skip
     head = "".join(f"#define {name} {value}\n" for name, value in names.items())
-    return head + "".join(Path(__file__).with_name(f"{name}.cu").read_text(encoding="utf-8") for name in FILES)
+    text = head + "".join(Path(__file__).with_name(f"{name}.cu").read_text(encoding="utf-8") for name in FILES)
+    return text.encode("ascii", "replace").decode()  # CuPy writes it to a file in whatever the locale's encoding is
 
 
 def _words(octets, up):
@@ -44,6 +45,7 @@ def _listed(words):
 def launch(name: str, threads: int, *args) -> None:
     """Run kernel `name` with about `threads` threads on contiguous tensors and integers, in the order of the source.
 
+    A kernel takes a tensor's address and nothing else that DLPack would say of it, so that is handed over by itself.
     All tensors are on one device. Raises ImportError without CuPy, saying how to get it.
     """
     if threads:
