@@ -112,10 +112,11 @@ def deal(directory: Directory, parties: int, timeout: float = 20.0):
     serve(_door(directory), directory.dealer_token, range(parties), answering(parties), timeout)
 
 
-def run_program(seat: Seat, program: Callable, args: tuple, draws: list, options: dict, near: bool):
+def run_program(seat: Seat, program: Callable, args: tuple, draws: list, options: dict, near: bool, grad: bool):
     """A party's part of `Team.run`: offline phase, then the program → (its value, its report).
 
-    `near`: all parties are on this machine, so that its seconds can tell those on another link.
+    `near`: all parties are on this machine, so that its seconds can tell those on another link. `grad`: whether torch
+    keeps what a gradient would ask for, as where the program was planned.
     """
     session = Session(seat.parties, here=(seat.party,), wire=seat.wire, dealer=seat.dealer, **options)
     start = time.perf_counter()
@@ -123,7 +124,7 @@ def run_program(seat: Seat, program: Callable, args: tuple, draws: list, options
     session.meter.listeners.append(seat.events.hear)
     if near and not session.emulate_link:
         session.meter.pause = pause.cost(seat.wire)
-    with session:
+    with session, torch.set_grad_enabled(grad):
         value = program(*args)
     seat.events.send(phase="end", seconds=time.perf_counter() - start, exchange=session.exchange)
     return value, session.report()

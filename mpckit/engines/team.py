@@ -10,6 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 
+import torch
+
 from ..runtime.report import Report
 from ..runtime.sockets import DEALER
 from ..runtime.telemetry import EventListener
@@ -209,8 +211,8 @@ class Team:
         if options.get("suite") == "auto":
             options["suite"] = planned.report.suite
         draws, rounds = list(planned.draws), planned.report.rounds("setup") + planned.report.rounds("online")
-        near = self._heard()
-        own = [(program, tuple(resolve(a, p) for a in args), draws, options, near) for p in range(self.parties)]
+        modes = self._heard(), torch.is_grad_enabled()
+        own = [(program, tuple(resolve(a, p) for a in args), draws, options, *modes) for p in range(self.parties)]
         bars, latest, told = Progress(progress), {}, deque()
 
         def heard(event):  # in the listener's thread, so it draws nothing

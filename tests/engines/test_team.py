@@ -68,6 +68,20 @@ def test_weights_of_which_only_what_is_public_is_kept(team):
             team.run(infer, only(0, x), only(1, model), device="cuda")
 
 
+def test_where_no_gradients_are_kept_the_engines_keep_none(team):
+    """A norm is one protocol then, and planned as such."""
+
+    def infer(x, model):
+        return mk.private(model, owner=1)(mk.secret(x, owner=0)).reveal()
+
+    x, model = torch.randn(2, 6), nn.LayerNorm(6)
+    with torch.no_grad():
+        values, report = team.run(infer, only(0, x), only(1, model))
+    _, with_gradients = team.run(infer, only(0, x), only(1, model))
+    assert torch.allclose(values[0], model(x), atol=2e-3)
+    assert report.unplanned == with_gradients.unplanned == {} and report.rounds() < with_gradients.rounds()
+
+
 def test_the_bill_is_that_of_the_simulator(team):
     """Same rounds, same bytes, line by line."""
     x, y = torch.ones(3, 4), torch.ones(3, 4)
