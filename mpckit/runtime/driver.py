@@ -66,7 +66,8 @@ class Driver(OneTime):
         """
 
         def drive():
-            return self._drive([protocol(*(pick(a, i) for a in args)) for i in range(len(self.here))])
+            made = (protocol(*(pick(a, i) for a in args)) for i in range(len(self.here)))
+            return self._drive([rounds.spoken(generator, protocol) for generator in made])
 
         return self._rehearsal.run(self, protocol, args, drive) if self.meta else drive()
 
@@ -98,6 +99,8 @@ class Driver(OneTime):
         """The answers to what the hosted parties' generators just said; `spans`, {party: two moments}: how long they
         computed before.
         """
+        for ask in asks:
+            rounds.check(ask, self.parties)
         if len(asks) > 1:
             rounds.agree(asks, self.here, self._step)
         if self.transcript is not None:

@@ -4,13 +4,15 @@ The simulator and the engines share this text, so that a transcript is the same 
 """
 
 import hashlib
+from collections.abc import Generator
 
 import numpy as np
 import torch
 
 from .. import kernels
-from ..ask import Draw, Open, Round
-from ..share import BShare, join
+from ..ask import Draw, Open, Round, Send
+from ..correlations.base import Correlation
+from ..share import AShare, BShare, join
 from .device import received as on_device
 from .device import to_host
 from .frames import HEADER
@@ -103,6 +105,50 @@ def answers(ask, me: int, received: dict, device="cpu") -> list:
         else:
             out.append(unknown(item))
     return out
+
+
+def check(ask, parties: int) -> None:
+    """Raises TypeError for what no protocol can say, with what it can."""
+    if isinstance(ask, Draw):
+        if not isinstance(ask.correlation, Correlation):
+            raise TypeError(
+                f"a protocol draws a correlation, and {_kind(ask.correlation)} is none: mpckit.correlations"
+            )
+        return
+    for item in items(ask):
+        if isinstance(item, Open):
+            if not item.shares:
+                raise TypeError("this protocol opens nothing: `yield mk.Open(x)` has a share to open")
+            for share in item.shares:
+                if not isinstance(share, (AShare, BShare)):
+                    raise TypeError(f"a protocol opens shares, and {_kind(share)} is none: whom it is for is `to=`")
+            peers = () if item.to is None else (item.to,)
+        elif isinstance(item, Send):
+            for words in item.outbox.values():
+                if not isinstance(words, torch.Tensor):
+                    raise TypeError(
+                        f"a protocol sends words, int64 tensors, and {_kind(words)} is none: `x.data` is one"
+                    )
+            peers = (*item.outbox, *item.expect)
+        else:
+            raise TypeError(
+                f"a protocol says {_kind(item)}: it may say Draw, Open or Send, `yield mk.Open(x)` for instance"
+            )
+        for peer in peers:
+            if peer not in range(parties):
+                raise TypeError(f"a protocol speaks to party {peer}, which is none of the parties 0 to {parties - 1}")
+
+
+def _kind(thing) -> str:
+    return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
+
+
+def spoken(made, protocol):
+    """What calling `protocol` has made, if that can speak. Raises TypeError where it has no `yield`."""
+    if not isinstance(made, Generator):
+        name = getattr(protocol, "__name__", type(protocol).__name__)
+        raise TypeError(f"{name} is no protocol: that speaks with `yield`, and this one returned {_kind(made)}")
+    return made
 
 
 def agree(asks: list, here: list[int], step: int) -> None:

@@ -28,7 +28,12 @@ def eyes(image: torch.Tensor, parties: int = 2, insecure_seed: int | None = None
     """Choose who you are: the owner sees the picture, a party its share, an eavesdropper what is opened in a product.
 
     `image` [H, W] is shared afresh, with masks from `insecure_seed` where a saved notebook should not change.
+    Raises ValueError for no picture, and for less than two parties.
     """
+    if parties < 2:
+        raise ValueError(f"a secret has two pieces or more, not {parties}: eyes(image, parties=2)")
+    if not image.numel():
+        raise ValueError(f"there is nothing to see in a picture of shape {list(image.shape)}")
     views = seen_by(image, parties, insecure_seed)
     figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.14)
     for k, (name, (_, picture)) in enumerate(views.items()):

@@ -50,7 +50,13 @@ def forms(count: int = 1000, bits: int = 40, widths: tuple[int, ...] = WIDTHS) -
     """Left: bytes dealt for one ReLU, by width. Right: seconds for `count` of `bits` bits, if they come over the link.
 
     A slider moves the link's bandwidth. No arithmetic is counted, so that the figure is the same on every machine.
+    Raises ValueError for widths that the ring of 64 bits has not, and for no ReLU at all.
     """
+    for width in (bits, *widths):
+        if not 2 <= width <= 64:
+            raise ValueError(f"a ReLU is compared on 2 to 64 bits, not on {width}")
+    if count < 1:
+        raise ValueError(f"the seconds of {count} ReLUs: there is one at least")
     figure = make_subplots(1, 2, horizontal_spacing=0.12)
     for (form, name), colour, dash in zip(FORMS.items(), COLOURS[:2] + COLOURS[3:], DASHES):
         bills = [bill(form, width) for width in widths]

@@ -60,6 +60,13 @@ class Dials:
         """Redraw for the link that is set."""
         raise NotImplementedError
 
+    def text(self) -> str:
+        """What is drawn, in words."""
+        raise NotImplementedError
+
+    def __repr__(self):
+        return self.text()
+
 
 class LinkSliders(Dials):
     """Sliders, presets and bars; `put` adds a suite, or measured seconds of one. It shows itself as a cell's last line.

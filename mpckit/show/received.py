@@ -113,6 +113,8 @@ def view_as(party: int, of) -> View:
             for kind, bits, value in tensors:
                 kind = "bits" if kind == "BShare" else "ring"
                 items.append(Received(said.step, said.path, short(said), f"party {sender}", kind, bits, value))
+    if not there:
+        raise ValueError("nothing was said yet: run a program in this session, and look again")
     if party not in there:
         raise ValueError(f"party {party} is not in this transcript; there are {', '.join(map(str, sorted(there)))}")
     return View(party, items)

@@ -31,9 +31,11 @@ def sequence(of, path: str | None = None, words: int = LONGEST) -> Picture:
     """
     transcript = transcript_of(of)
     chosen = [said for said in transcript.words if path is None or f"{said.path}/".startswith(f"{path}/")]
+    if not transcript.words:
+        raise ValueError("nothing was said yet, no words at all: run a program in this session, and look again")
     if not chosen:
         known = ", ".join(dict.fromkeys(said.path or "(program)" for said in transcript.words))
-        raise ValueError(f"nothing was said in {path!r}; there are {known or 'no words at all'}")
+        raise ValueError(f"nothing was said in {path!r}; there are {known}")
     return chart(chosen[:words], len(chosen))
 
 

@@ -6,6 +6,7 @@ from html import escape
 import torch
 
 from ..ring import Ring
+from ..runtime.round import spoken
 from ..runtime.session import Session
 from ..runtime.transcript import Said, innermost
 from ..share import AShare, BShare, join
@@ -36,7 +37,8 @@ class Stepper:
         parties = self.session.parties
         shared = [self.session.share(a, k % parties) for k, a in enumerate(self._args)]
         self._inputs = len(self.session.transcript.words)
-        self._parties = [self._protocol(*(each.shares[i] for each in shared)) for i in range(self.session.parties)]
+        made = (self._protocol(*(each.shares[i] for each in shared)) for i in range(parties))
+        self._parties = [spoken(generator, self._protocol) for generator in made]
         self._replies = [None] * len(self._parties)
         self.steps: list[Step] = []
         self.result: list | None = None

@@ -66,7 +66,9 @@ class Trees:
         return bool((self.blocks[0][depth][node] != self.blocks[1][depth][node]).any())
 
     def walk(self, x: int) -> Walk:
-        """As `kernels.dpf_parity` walks, step by step.   [Grotto]"""
+        """As `kernels.dpf_parity` walks, step by step; ValueError for an x that is no leaf.   [Grotto]"""
+        if not 0 <= x < 1 << self.bits:
+            raise ValueError(f"x is one of the {1 << self.bits} leaves, 0 to {(1 << self.bits) - 1}, not {x}")
         nodes = [x >> (self.bits - depth) for depth in range(self.depth + 1)]
         before, turns = 0, []
         for depth in range(self.depth):

@@ -12,6 +12,7 @@ import sys
 import pytest
 import torch
 
+import mpckit as mk
 from mpckit.ask import Draw, Open, Send, together
 from mpckit.correlations import Square, Triple
 from mpckit.once import ReuseError
@@ -455,3 +456,40 @@ def test_strides_of_the_owner_stay_with_the_owner():
     assert all(s.data.is_contiguous() for s in shared.shares) and torch.equal(
         session.ring.decode(session.open(shared)), x
     )
+
+
+# ---- who writes protocols makes mistakes ---------------------------------------------------------
+
+
+def says(ask):
+    def protocol(x):
+        return (yield ask(x))
+
+    return protocol
+
+
+MISTAKES = {
+    "returns": (lambda x: x, "no protocol: .* speaks with `yield`, and this one returned AShare"),
+    "yields a share": (says(lambda x: x), "says AShare: it may say Draw, Open or Send, `yield mk.Open"),
+    "yields a class": (says(lambda x: mk.Open), "says the class Open: .*, `yield mk.Open"),
+    "opens a tensor": (says(lambda x: mk.Open(x.data)), "opens shares, and Tensor is none"),
+    "opens to a number": (says(lambda x: mk.Open(x, 1)), "opens shares, and int is none: .* `to=`"),
+    "opens nothing": (says(lambda x: mk.Open()), "opens nothing"),
+    "opens to nobody": (says(lambda x: mk.Open(x, to=2)), "party 2, which is none of the parties 0 to 1"),
+    "sends to nobody": (says(lambda x: mk.Send({5: x.data})), "party 5, which is none of the parties 0 to 1"),
+    "sends a share": (says(lambda x: mk.Send({1 - x.party: x})), "sends words, int64 tensors, and AShare is none"),
+    "draws a word": (says(lambda x: mk.Draw("triple")), "draws a correlation, and str is none"),
+    "one of two": (lambda x: mk.together(says(mk.Open)(x), says(lambda x: x)(x)), "says AShare"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_protocol_that_says_what_it_cannot(name):
+    protocol, words = MISTAKES[name]
+    session = mk.simulate()
+    x = session.share(torch.ones(2), owner=0)
+    said = session.meter.total().rounds
+    with pytest.raises(TypeError, match=words):
+        session.run(protocol, x)
+    assert session.meter.total().rounds == said, "before anything is sent"
+    assert session.ring.decode(session.open(x)).tolist() == [1.0, 1.0], "and the session goes on"

@@ -103,6 +103,13 @@ def test_views_repeat_only_when_asked_to():
     assert "insecure_seed" in eyes(image, 2, 1).alt and "insecure_seed" not in eyes(image, 2).alt
 
 
+def test_what_has_no_views_is_refused():
+    with pytest.raises(ValueError, match="two pieces or more, not 1"):
+        eyes(digits()[7][0][0], parties=1)
+    with pytest.raises(ValueError, match="nothing to see"):
+        eyes(torch.zeros(0, 28))
+
+
 def test_pictures_side_by_side():
     figure = pictures({"a": torch.zeros(3, 4), "b": torch.ones(3, 4)}, alt="two")
     assert [trace.z.shape for trace in figure.data] == [(3, 4)] * 2 and figure.alt == "two"

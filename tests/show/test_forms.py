@@ -53,5 +53,13 @@ def test_the_winner_is_the_fastest(rate):
     assert seen == names
 
 
+def test_what_does_not_exist_is_refused():
+    for wrong in ({"bits": 65}, {"bits": 1}, {"widths": (8, 72)}):
+        with pytest.raises(ValueError, match="2 to 64 bits, not on (65|1|72)"):
+            forms(**wrong)
+    with pytest.raises(ValueError, match="0 ReLUs"):
+        forms(count=0)
+
+
 def test_the_words_have_the_numbers():
     assert "One ReLU of 40 bits: tables of digits (bits) 4 rounds, 45 B dealt, " in forms().alt

@@ -211,7 +211,7 @@ def test_sliders_and_presets_set_the_link(bill):
     before = sliders.predicted()["bits"]
     sliders.rtt.value = 200.0
     assert sliders.predicted()["bits"] == pytest.approx(before + bill.rounds() * (0.2 - mk.LAN.rtt) / 2)
-    assert "200 ms" in sliders.words.value
+    assert "200 ms" in sliders.words.value and repr(sliders) == sliders.text()
 
 
 def test_suites_stand_side_by_side(bill):

@@ -279,3 +279,5 @@ def test_what_has_no_pieces_is_refused():
 def test_an_empty_transcript():
     with pytest.raises(ValueError, match="no words at all"):
         sequence(Transcript())
+    with pytest.raises(ValueError, match="nothing was said yet"):
+        view_as(0, Transcript())

@@ -70,6 +70,9 @@ def test_what_cannot_be_drawn_is_refused():
     left, right = pair(3, 8)
     with pytest.raises(ValueError, match="two keys of one function"):
         trees((right, left), 1)
+    for x in (-1, 256):
+        with pytest.raises(ValueError, match=f"one of the 256 leaves, 0 to 255, not {x}"):
+            trees((left, right), x)
 
 
 # Clicks
