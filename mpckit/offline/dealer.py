@@ -11,7 +11,7 @@ import json
 from functools import reduce
 from math import prod
 from operator import xor
-from typing import NamedTuple
+from typing import NamedTuple, get_origin
 
 import torch
 
@@ -282,12 +282,31 @@ def to_json(correlation) -> str:
     return json.dumps(plain(correlation))
 
 
+def _typed(made):
+    """The same, if each field is what its class says. TypeError for 1.0 or True where 1 belongs, which would pass for
+    it wherever correlations are compared.
+    """
+    for field in dataclasses.fields(made):
+        value = getattr(made, field.name)
+        kind = get_origin(field.type) or field.type
+        other = kind in (int, bool, str, tuple) and type(value) is not kind
+        if other or (field.name != "steps" and not _plain(value)):  # the arguments of torch's views may be anything
+            raise TypeError(f"{field.name} is {value!r}")
+    return made
+
+
+def _plain(value) -> bool:
+    if isinstance(value, tuple):
+        return all(not isinstance(v, (bool, float)) and _plain(v) for v in value)
+    return type(value) is not int or abs(value) < 1 << 62
+
+
 def from_json(text: str):
     """The correlation; raises ValueError for anything that is not one of `mpckit.correlations`."""
 
     def build(v):
         if isinstance(v, dict):
-            return _KINDS[v.pop("type")](**{k: build(i) for k, i in v.items()})
+            return _typed(_KINDS[v.pop("type")](**{k: build(i) for k, i in v.items()}))
         return tuple(build(i) for i in v) if isinstance(v, list) else v
 
     try:

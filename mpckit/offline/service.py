@@ -14,6 +14,7 @@ from .source import stream_names
 
 SMALL = 64 << 20  # bytes of pieces that fit anywhere
 MANY = 1 << 12  # parts in one answer
+NONSENSE = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 class DealerService(OneTime):
@@ -60,7 +61,10 @@ class DealerService(OneTime):
         several = correlation.together(count)
         names = stream_names(serial, part, correlation, count)
         d = Dealing(dict(sorted(self.seeds.items())), names, self.device)
-        several.deal(d)
+        try:
+            several.deal(d)
+        except NONSENSE as error:  # what shapes alone did not tell
+            raise _refusal(correlation, error) from error
         return pack_corrections(d.corrections, party, self.parties).cpu().numpy()
 
     def _check(self, correlation, count):
@@ -74,16 +78,19 @@ class DealerService(OneTime):
 @functools.lru_cache(1024)
 def _bytes(correlation, parties: int) -> int:
     """Of all its pieces, found out on shapes. ValueError for fields that make no sense, and for what comes in parts."""
-    text = f"{correlation!r:.200}"
     try:
         whole = next(iter(correlation.parts())) is correlation
         with Dry():
             handles = correlation.deal(MetaDealing(dict.fromkeys(range(parties)), "shapes")) if whole else ()
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"cannot be dealt: {text} ({f'{error} '.splitlines()[0].strip()})") from error
+    except NONSENSE as error:
+        raise _refusal(correlation, error) from error
     if not whole:
-        raise ValueError(f"comes in parts, one after the other: {text}")
+        raise ValueError(f"comes in parts, one after the other: {correlation!r:.200}")
     return sum(tensor.nbytes for handle in handles for piece in handle.pieces for tensor in tensors_of(piece))
+
+
+def _refusal(correlation, error: Exception) -> ValueError:
+    return ValueError(f"cannot be dealt: {correlation!r:.200} ({f'{error} '.splitlines()[0].strip()})")
 
 
 def _seed(request) -> bytes:

@@ -578,6 +578,10 @@ NONSENSE = [
     Equal((5,), 65, "dpf"),
     Ramp((5,), 64, 65),
     SignedTable((5,), 9, HUGE * HUGE),
+    Table((5,), 1 << 61),
+    EdaBits((5,), 1 << 61),
+    Select((), (5,), 1 << 61),
+    Triple(Bilinear("ragged", (1, 2, 3)), (2, 0), (2, 4, 5)),
 ]
 
 
@@ -588,6 +592,31 @@ def test_what_cannot_be_dealt_is_refused_before_it_is_begun(correlation):
     with pytest.raises(ValueError, match="cannot be dealt|comes in parts|the dealer has"):
         ask(service, correlation)
     assert len(ask(service, Square((3,)), serial=1)[1]) == 24
+
+
+@pytest.mark.parametrize(
+    ("correlation", "old", "new"),
+    [
+        (Square((1,)), "[1]", "1"),
+        (Square((1,)), "[1]", "[true]"),
+        (Square((1,)), "[1]", "[1.0]"),
+        (Equal((5,), 64, "dpf"), "64", "64.0"),
+        (Equal((5,), 64, "dpf"), '"dpf"', "null"),
+        (TruncPair((4,), 8, 1), "1", "true"),
+        (Compare((4,), 8), "false", "0"),
+        (Select((4,), (4,)), "null", "18446744073709551616"),
+        (Triple(Bilinear("ragged", (1, 2)), (2, 3), (2, 2)), "[1, 2]", "[true, 2]"),
+        (Triple(MUL, (1,), View(0, (1,), ())), '"number": 0', '"number": 0.0'),
+    ],
+)
+def test_what_passes_for_a_number_is_none(correlation, old, new):
+    """1.0 and True are equal to 1: what has been looked at for one of them must not be dealt for another."""
+    service, text = seeded(), to_json(correlation)
+    assert old in text
+    with pytest.raises(ValueError, match="not a correlation|is dealt as 'digits'|have lengths from 0 on"):
+        ask(service, new.join(text.rsplit(old, 1)))
+    with pytest.raises(ValueError, match="not a correlation"):
+        ask(service, json.dumps({"type": "Square", "shape": [3.0]}), serial=1)
 
 
 def test_a_node_with_many_inputs_is_refused():
