@@ -21,6 +21,7 @@ import sys
 from importlib import import_module
 
 from ..runtime import device as devices
+from ..runtime.session import Session
 from . import models  # noqa: F401  (adds its cases)
 from .cases import CASES
 from .options import Options
@@ -56,6 +57,7 @@ def main(names: list[str], options: Options) -> int:
         return 2
     try:
         devices.usable(options.device or "cpu")
+        Session(2 if options.parties is None else options.parties, suite=options.suite)
     except (RuntimeError, ValueError, ImportError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -105,7 +105,7 @@ def lines(
     """
     cuts = tuple(Cut(p.by, p.table.numel().bit_length() - 1, p.value_bits, p.slope_bits) for p in pieces)
     if any(cut.by + cut.entries > x.bits for cut in cuts):
-        raise ValueError(f"a table reaches beyond the {x.bits} bits of the ring: {cuts}")
+        raise ValueError(f"a table reaches beyond the {x.bits} bits of the ring, take a larger one: {cuts}")
     compare = (bits or x.bits) if thresholds else 0
     dealt = iter((yield Draw(Lines(tuple(x.shape), cuts, compare, form, choose))))
     x_hat = yield Open(x + next(dealt))

@@ -77,6 +77,20 @@ def test_what_does_not_exist_is_said():
     assert link("20,100").seconds(1, 0) == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--suite fss9", "suite 'fss9' is none of 'bits', 'fss' or 'auto'"),
+        ("--parties 1", "at least two parties, not 1"),
+        ("--parties 3 --suite fss", "suite 'fss' is for 2 parties, not 3: take 'bits'"),
+    ],
+)
+def test_what_no_session_can_be_is_said_in_a_line(options, words, capsys):
+    assert main(["bench", "mul_1", *options.split()]) == 2
+    said = capsys.readouterr()
+    assert words in said.err and said.err.count("\n") == 1 and not said.out
+
+
 def test_an_option_that_a_bench_would_ignore_is_refused(capsys):
     assert main(["bench", "fss", "--parties", "3"]) == 2
     assert "takes no --parties" in capsys.readouterr().out
