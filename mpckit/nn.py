@@ -256,7 +256,9 @@ def _imagined(operator, args, kwargs):
 
 
 def check(model: torch.nn.Module, *examples, parties: int = 2, **options) -> Check:
-    """Dry run of model(*examples): weights and floating examples secret, integer examples (token ids) public.
+    """Dry run of model(*examples), under torch.no_grad(): weights and floating examples secret, integers (ids) public.
+
+    Where gradients are kept a norm costs more, since they will ask for its mean and deviation.
 
     Shapes count, values do not. Lists all operators without a row, not just the first. `options` as for `Session`.
     """

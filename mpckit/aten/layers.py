@@ -194,3 +194,26 @@ def group_norm(x, weight, bias, n, channels, size, groups, eps):
     out = out if weight is None else mul(out, _channels(weight, x))
     out = out if bias is None else add(out, _channels(bias, x))
     return out, center.reshape(n, -1), reshaped(scale, n, -1)
+
+
+# ---- recurrence ------------------------------------------------------------------------------------------------------
+
+LSTM = 2  # what torch calls it among the kinds of a recurrent layer
+
+
+@row("mkldnn_rnn_layer")
+def lstm(x, w_in, w_kept, b_in, b_kept, h, c, reverse, sizes, kind, width, layers, has_biases, *_):
+    """nn.LSTM's layers in one direction, which torch fuses on CPUs: x [length, n, size] → (h of all steps, h, c)."""
+    if kind != LSTM or sizes:
+        raise NotImplementedError("a fused recurrent layer over packed sequences has no row: pad them, one length")
+    x = _beside_secrets(x, w_in, h)
+    gates = F.linear(x, w_in, add(b_in, b_kept) if has_biases else None)
+    out = []
+    for step in reversed(gates.unbind()) if reverse else gates.unbind():
+        step = step + F.linear(h, w_kept)
+        kept, other, new = step[..., : 2 * width], step[..., 3 * width :], step[..., 2 * width : 3 * width].tanh()
+        take, keep, show = torch.cat((kept, other), -1).sigmoid().split(width, -1)
+        c = keep * c + take * new
+        h = show * c.tanh()
+        out.append(h)
+    return torch.stack(out[::-1] if reverse else out), h, c, x.new_empty(0)

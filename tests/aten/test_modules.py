@@ -43,6 +43,18 @@ class First(nn.Module):
         return self.layer(*x)[0]
 
 
+class All(nn.Module):
+    """All of a recurrent layer's results; its state as two inputs."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x, *state):
+        out, (h, c) = self.layer(x, state or None)
+        return out, h, c
+
+
 class Looking(nn.Module):
     """Attention of a sequence to itself, which torch fuses."""
 
@@ -139,6 +151,8 @@ CASES = [
     case("RNNCell", nn.RNNCell(4, 5), X, torch.randn(3, 5)),
     case("GRUCell", nn.GRUCell(4, 5), X, torch.randn(3, 5)),
     case("GRU", First(nn.GRU(4, 5)), torch.randn(3, 2, 4)),
+    case("LSTM", All(nn.LSTM(4, 3)), torch.randn(3, 2, 4), torch.randn(1, 2, 3), torch.randn(1, 2, 3)),
+    case("LSTM both ways", All(nn.LSTM(4, 3, 2, bias=False, batch_first=True, bidirectional=True)), X[None]),
     case("MultiheadAttention", First(nn.MultiheadAttention(8, 2)), *[torch.randn(3, 2, 8)] * 3),
     case("self-attention", Looking(), SEQUENCE),
     case("self-attention, weights not wanted", First(Looking(need_weights=False)), SEQUENCE),
