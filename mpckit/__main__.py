@@ -75,7 +75,8 @@ def party(args) -> int:
     places = args.addresses.split(",")
     try:
         if args.party == DEALER:
-            connect.deal(len(places), args.listen or args.dealer, args.keys, timeout=args.timeout)
+            place, waiting = args.listen or args.dealer, {"timeout": args.timeout, "patience": args.patience}
+            connect.deal(len(places), place, args.keys, **waiting)
             return 0
         session = connect.connect(
             args.party, places, args.dealer, args.keys, listen_on=args.listen, timeout=args.timeout,

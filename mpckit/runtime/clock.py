@@ -1,7 +1,7 @@
 """Seconds that a device computes: at once on a CPU, and later on a GPU, which works while the host goes on.
 
-    since = clock.now(); …; span = since, clock.now()
-    clock.owe(booked, {0: span})      # booked({0: seconds}), once they are known
+since = clock.now(); …; span = since, clock.now()
+clock.owe(booked, {0: span})      # booked({0: seconds}), once they are known
 """
 
 import time

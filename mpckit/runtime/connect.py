@@ -118,14 +118,17 @@ def connect(
         raise
 
 
-def deal(parties: int, address: Address, keys: str | Path | Pinned, *, timeout: float = TIMEOUT):
+def deal(
+    parties: int, address: Address, keys: str | Path | Pinned, *, timeout: float = TIMEOUT,
+    patience: float | None = PATIENCE,
+):  # fmt: skip
     """Be the dealer of one session of `parties` that join by `connect`; returns when it is over. Errors as there."""
     if parties < 2:
         raise ValueError(f"a dealer deals for two parties or more, not for {parties}")
-    _check_seconds(timeout=timeout)
+    _check_seconds(timeout=timeout, patience=patience)
     place, pinned = _place(address), _pinned(keys, DEALER, parties)
     door = _open(place, pinned)
-    serve(door, _token(pinned, parties, "dealer"), range(parties), answering(parties), timeout)
+    serve(door, _token(pinned, parties, "dealer"), range(parties), answering(parties), timeout, patience)
 
 
 def answering(parties: int) -> Handler:

@@ -21,17 +21,21 @@ SIZES = struct.Struct("<IQ")  # lengths of the JSON text and of the payload
 LONGEST_REQUEST = 1 << 20  # of text; a request has no payload
 LONGEST_TEXT = 64 << 20
 LONGEST_PAYLOAD = 1 << 40
+PIECE = 1 << 20  # bytes of a payload that must be on their way before patience ends
 TICK = 1.0  # seconds between two looks at whether a silent host is still there
 
 Handler = Callable[[int, str, object], tuple[object, bytes | memoryview | np.ndarray] | None]
 
 
-def _send(sock, message: dict, payload=b""):
+def _send(sock, message: dict, payload=b"", patience: float | None = None):
+    """Send a message. Raises TimeoutError where the other end takes in nothing of it for `patience` seconds."""
     text, payload = json.dumps(message).encode(), memoryview(payload)
     payload = payload.cast("B") if payload.nbytes else payload
+    if patience is not None:
+        sock.settimeout(patience)
     sock.sendall(SIZES.pack(len(text), payload.nbytes) + text)
-    if payload.nbytes:
-        sock.sendall(payload)
+    for start in range(0, payload.nbytes, PIECE):
+        sock.sendall(payload[start : start + PIECE])
 
 
 def _wait(sock, patience: float | None = None):
@@ -131,12 +135,16 @@ class DealerClient:
         self._sock.close()
 
 
-def serve(listener: Listener, token: bytes, parties: set[int] | range, handler: Handler, timeout: float = 20.0):
+def serve(
+    listener: Listener, token: bytes, parties: set[int] | range, handler: Handler, timeout: float = 20.0,
+    patience: float | None = None,
+):  # fmt: skip
     """Be the dealer of `parties`: answer each request with `handler(party, kind, obj) → (obj, payload)`.
 
     A handler that returns None is asked the same again once another party has spoken: it still lacks something.
-    Returns once every party has closed. Raises PeerError when a party aborts or vanishes, and what the handler raises;
-    all parties that still listen are told why.
+    Returns once every party has closed. Raises PeerError when a party aborts, vanishes, or does not take its answer in
+    for `patience` seconds (None: it may take as long as it likes), and what the handler raises; all parties that still
+    listen are told why.
     """
     try:
         lines = {party: line.sock for party, line in listener.accept(DEALER, set(parties), token, timeout).items()}
@@ -151,7 +159,7 @@ def serve(listener: Listener, token: bytes, parties: set[int] | range, handler: 
                     lines.pop(party).close()
                 else:
                     asked[party] = message
-            while any([_answered(lines[party], party, asked, handler) for party in list(asked)]):
+            while any([_answered(lines[party], party, asked, handler, patience) for party in list(asked)]):
                 continue  # an answer to one may be what another waits for
     except BaseException as error:
         reason = str(error) if isinstance(error, PeerError) else f"{type(error).__name__}: {error}"
@@ -190,7 +198,7 @@ def _request(sock, party: int) -> tuple[str, object] | None:
     return None if message["kind"] == "close" else (message["kind"], message.get("obj"))
 
 
-def _answered(sock, party: int, asked: dict, handler: Handler) -> bool:
+def _answered(sock, party: int, asked: dict, handler: Handler, patience: float | None) -> bool:
     """Whether the handler had an answer to what the party asked."""
     answer = handler(party, *asked[party])
     if answer is None:
@@ -198,7 +206,9 @@ def _answered(sock, party: int, asked: dict, handler: Handler) -> bool:
     del asked[party]
     obj, payload = answer
     try:
-        _send(sock, {"obj": obj}, payload)
+        _send(sock, {"obj": obj}, payload, patience)
+    except TimeoutError:
+        raise PeerError(f"party {party} has not taken in what it asked for within {patience:g} s", party) from None
     except OSError:
         raise _gone(party) from None
     return True

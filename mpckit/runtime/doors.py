@@ -102,6 +102,8 @@ def dial(
     try:
         sock = _reach(address, deadline, patient)
         sock.settimeout(max(0.1, deadline - time.monotonic()))
+        if tls is None:
+            check_loopback(sock.getpeername()[0])  # a name may have meant another address a moment ago
         if tls:
             sock = tls.call(sock, peer)
             _shake_hands(sock, tls, peer, there)
@@ -167,6 +169,8 @@ class Listener:
             if port:  # one that was given: a run that ended a moment ago must not block it
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._sock.bind((host, port))
+            if tls is None:
+                check_loopback(self._sock.getsockname()[0])  # a name may have meant another address a moment ago
             self._sock.listen(64)
         except BaseException:
             self._sock.close()

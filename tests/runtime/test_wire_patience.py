@@ -139,3 +139,52 @@ def test_a_dealer_that_says_nothing_is_waited_for_as_long_as_was_agreed():
     with pytest.raises(PeerError, match="the dealer is gone .it has said nothing for 0.5 s while party 0 asked for"):
         client.request("triples")
     assert time.perf_counter() - start < 3
+
+
+def test_a_party_that_does_not_read_its_answer_does_not_hold_up_the_dealer():
+    """It asks for more than the sockets' buffers hold, and takes in nothing of it."""
+    listener, outcome = listen(), []
+
+    def work():
+        try:
+            serve(listener, TOKEN, {0, 1}, lambda *_: ({}, bytes(64 << 20)), patience=0.5)
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    honest, deaf = (DealerClient(listener.address, p, TOKEN) for p in range(2))
+    start = time.perf_counter()
+    dealing._send(deaf._sock, {"kind": "triples"})
+    with pytest.raises(PeerError, match="the dealer failed: party 1 has not taken in what it asked for within 0.5 s"):
+        while True:
+            honest.request("triples")
+    thread.join(5)
+    assert isinstance(outcome[0], PeerError) and outcome[0].party == 1 and time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("patience", [None, 5.0])
+def test_a_large_answer_comes_whole(patience):
+    listener = listen()
+    whole = bytes(range(256)) * (3 << 12) + b"end"
+    threading.Thread(
+        target=serve, args=(listener, TOKEN, {0}, lambda *_: ({}, whole), 5.0, patience), daemon=True
+    ).start()
+    client = DealerClient(listener.address, 0, TOKEN)
+    for _ in range(3):
+        assert bytes(client.request("triples")[1]) == whole
+    client.close()
+
+
+def test_a_name_that_means_another_address_the_second_time(monkeypatch):
+    """What was found to be this machine when it was checked may be elsewhere when it is used."""
+    real, names = doors.check_loopback, {"this.example"}
+    monkeypatch.setattr(doors, "check_loopback", lambda host: None if host in names else real(host))
+    bind = socket.socket.bind
+    monkeypatch.setattr(socket.socket, "bind", lambda sock, place: bind(sock, ("0.0.0.0", place[1])))
+    with pytest.raises(ValueError, match="0.0.0.0 is not a loopback address"):
+        listen("this.example")
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: None)
+    monkeypatch.setattr(socket.socket, "getpeername", lambda _: ("192.0.2.1", 9))
+    with pytest.raises(ValueError, match="192.0.2.1 is not a loopback address"):
+        dial(("this.example", 9), 1, 0, TOKEN, timeout=1)
