@@ -103,6 +103,20 @@ def test_networks_have_the_stated_size_no_norms_and_are_ready_for_inference(mode
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
 
 
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [(keyword, (1, 1, 40, 63)), (keyword, (1, 3, 40, 64)), (letters, (1, 39, 90)), (letters, (1, 40, 66))],
+)
+def test_features_of_another_shape_are_named_before_anything_is_opened(model, shape):
+    with mk.simulate() as session:
+        private = mk.private(model(), owner=1)
+        with pytest.raises(ValueError, match=r"features \[1, .* takes \[n, .*features\(audio\) makes them"):
+            private(mk.secret(torch.zeros(shape), owner=0))
+        assert session.report().rounds() == 1
+    with pytest.raises(ValueError, match="features"):
+        mk.nn.check(model(), torch.zeros(shape))
+
+
 def test_wav2letter_is_the_published_stack():
     """On shapes: one second at 16 kHz gives 51 steps, and the largest layer has 16 million weights."""
     with torch.device("meta"):

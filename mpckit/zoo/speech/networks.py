@@ -34,6 +34,11 @@ class Keyword(nn.Sequential):
             )
         )
 
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-3:] != (1, MELS, self.frames):
+            raise _other(x, f"[n, 1, {MELS}, {self.frames}]", self)
+        return super().forward(x)
+
     @classmethod
     def features(cls, audio: Tensor) -> Tensor:
         """A clip [samples] at 8 kHz → [1, 40, 64]: levelled, in the middle of 1.04 s; of a longer one the middle.
@@ -61,6 +66,11 @@ class Letters(nn.Sequential):
             layers[f"relu{i}"] = nn.ReLU()
         layers["letters"] = nn.Conv1d(width, len(LETTERS), 1)
         super().__init__(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() not in (2, 3) or x.shape[-2] != MELS or x.shape[-1] < self.field:
+            raise _other(x, f"[n, {MELS}, {self.field} or more]", self)
+        return super().forward(x)
 
     @classmethod
     def steps(cls, samples: int) -> int:
@@ -101,6 +111,11 @@ class Wav2Letter(nn.Sequential):
             layers[f"relu{i}"] = nn.ReLU()
         layers["letters"] = nn.Conv1d(2000, classes, 1)
         super().__init__(layers)
+
+
+def _other(x: Tensor, wanted: str, model: nn.Module) -> ValueError:
+    name = type(model).__name__
+    return ValueError(f"features {list(x.shape)}, but {name} takes {wanted}: {name}.features(audio) makes them")
 
 
 def keyword(pretrained: bool = False) -> Keyword:
