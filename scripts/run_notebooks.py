@@ -34,12 +34,13 @@ def main(paths: list[Path]):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     for path in paths:
         old = nbformat.read(path, as_version=4)
-        pictures = [d for d in displays(old) if "image/png" in d]
+        pictures = [output["data"] for output in displays(old) if "image/png" in output["data"]]
         start = time.perf_counter()
         new = run(nbformat.read(path, as_version=4), path.parent)
         seconds, (slowest, cell) = time.perf_counter() - start, max(durations(new))
         tidy(new)
-        for data in displays(new):
+        for output in displays(new):
+            data = output["data"]
             if PLOTLY in data and "image/png" not in data:
                 kept = [d["image/png"] for d in pictures if d[PLOTLY] == data[PLOTLY]]
                 if kept:
@@ -51,6 +52,8 @@ def main(paths: list[Path]):
                         f"{path.name}: no PNG of '{data['text/plain'][:60]}…'; it needs kaleido and a browser",
                         file=sys.stderr,
                     )
+            if "image/png" in data:  # the words, for who does not see it
+                output["metadata"] = {"image/png": {"alt": data["text/plain"]}} | output["metadata"]
         nbformat.write(new, path)
         kilobytes = path.stat().st_size / 1e3
         print(f"{path.name}: {seconds:.0f} s, the slowest cell [{cell}] {slowest:.1f} s; {kilobytes:.0f} kB")
@@ -81,12 +84,12 @@ def durations(notebook):
 
 
 def displays(notebook):
-    """The data of every output that shows something."""
+    """Every output that shows something."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)
             if "data" in output:
-                yield output["data"]
+                yield output
 
 
 def tidy(notebook):

@@ -60,10 +60,12 @@ def test_it_begins_with_a_promise_and_ends_with_the_bill(path):
 
 @each_notebook
 def test_every_figure_has_words_and_a_picture(path):
-    figures = [output.data for output in outputs(nbformat.read(path, as_version=4)) if PLOTLY in output.get("data", {})]
+    figures = [output for output in outputs(nbformat.read(path, as_version=4)) if PLOTLY in output.get("data", {})]
     assert figures
-    for data in figures:
+    for figure in figures:
+        data, alt = figure.data, figure.metadata["image/png"]["alt"]
         assert len(data["text/plain"]) > 40 and not data["text/plain"].startswith("Figure(")
+        assert " ".join(alt.split()) == " ".join(data["text/plain"].split()), "the picture's words, as pages read them"
         assert base64.b64decode(data["image/png"])[:4] == b"\x89PNG"
 
 

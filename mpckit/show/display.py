@@ -2,7 +2,8 @@
 
 One output in three forms: plotly's JSON (interactive in JupyterLab; beside a PNG, once the pointer is on it), the alt
 text (terminal, screen reader, nbval), and a PNG where the writer has kaleido and a browser (GitHub, HTML export).
-Without them only the PNG is missing.
+Without them only the PNG is missing. A page has the words with its PNGs by `nbconvert --to html --template classic`:
+nbconvert's usual template leaves them out.
 """
 
 import base64

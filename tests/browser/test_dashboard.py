@@ -196,3 +196,24 @@ def test_the_page_shows_the_final_picture(tmp_path):
     assert f"done: {rounds_of(notebook)} rounds online" in shown["text/plain"]
     assert re.sub(r"\s", "", shown["image/png"]) in page, "the last picture is on the page"
     assert "Error displaying widget" not in page and "application/vnd.jupyter.widget-view" not in page
+
+
+def test_the_page_has_words_for_every_picture(tmp_path):
+    """nbconvert's usual template leaves them out; its plain one, `--template classic`, does not."""
+    command = [
+        sys.executable,
+        "-m",
+        "nbconvert",
+        "--to",
+        "html",
+        "--template",
+        "classic",
+        "--output-dir",
+        str(tmp_path),
+    ]
+    subprocess.run([*command, str(NOTEBOOK)], check=True, capture_output=True, timeout=120)
+    page = (tmp_path / f"{NOTEBOOK.stem}.html").read_text(encoding="utf-8")
+    words = re.findall(r'<img [^>]*alt="([^"]*)"', page)
+    assert len(words) == page.count("<img ") >= 6 and all(len(alt) > 40 for alt in words)
+    assert sum(alt.startswith("Dashboard; done: ") for alt in words) == 1
+    assert not any(alt.startswith("No description") for alt in words)
