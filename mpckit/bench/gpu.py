@@ -70,11 +70,19 @@ There are no CUDA graphs between exchanges, and no ChaCha beside AES.
 
 def here(device: torch.device) -> str:
     """Which card, driver and versions."""
-    asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader", f"--id={device.index or 0}"]
-    card = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-    versions = ", ".join(f"{name} {_version(name)}" for name in ("torch", "cupy-cuda13x", "transformers"))
-    python = platform.python_version()
-    return f"Measured on: {card} (name, driver); CUDA {torch.version.cuda}; Python {python}; {versions}."
+    from ..kernels.cuda.launch import load_cupy  # what no CPU needs
+
+    card, python = torch.cuda.get_device_name(device), platform.python_version()
+    versions = f"torch {torch.__version__}, cupy {load_cupy().__version__}, transformers {_version('transformers')}"
+    return f"Measured on: {card}, driver {_driver()}; CUDA {torch.version.cuda}; Python {python}; {versions}."
+
+
+def _driver() -> str:
+    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]  # one for all cards
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return "unknown (nvidia-smi does not say)"
 
 
 def _version(name: str) -> str:
@@ -94,7 +102,7 @@ def shape_line(name: str, row: dict | None) -> str:
     if row is None:
         return f"| {name} | {MISSING} | {demanded} |" + " |" * 8
     if row["failed"]:
-        return f"| {name} | no room: {row['failed']} | {demanded} |" + " |" * 8
+        return f"| {name} | failed: {row['failed']} | {demanded} |" + " |" * 8
     online, offline, lan, wan = (shapes.duration(row[key]) for key in ("online_s", "offline_s", "lan_s", "wan_s"))
     sent, keys = (shapes.size(row[key]) for key in ("sent_bytes", "key_bytes"))
     return (
@@ -124,7 +132,7 @@ def unmeasured() -> str:
 
 
 def main(names: list[str], options: Options) -> int:
-    """Print the page. Returns the exit status."""
+    """Print the page, also where a model has failed, which its row says. Returns the exit status."""
     if names:
         print(f"`bench gpu` writes the whole page, so nothing is named {', '.join(names)}; see kernels and shapes")
         return 2
@@ -132,14 +140,15 @@ def main(names: list[str], options: Options) -> int:
     if device.type == "cpu":
         print(unmeasured(), end="")
         return 0
-    suite = options.suite or "fss"
+    suite, where = options.suite or "fss", here(device)
     measured = kernels.rates(device, kernels.FULL, options.repeat or 5)
     lines = [told(kernel_line(row["case"], row["unit"], row["per_second"])) for row in measured]
     torch.cuda.empty_cache()
-    models, largest = [], "none"
+    models, largest, failed = [], "none", False
     for row in shapes.rows(list(shapes.SHAPES), str(device), suite):
         models.append(told(shape_line(row["case"], row)))
+        failed |= row["failed"] is not None
         if row["case"].startswith("llama") and not row["failed"]:
             largest = row["case"]
-    print(page(here(device), lines, models, suite, largest), end="")
-    return 0
+    print(page(where, lines, models, suite, largest), end="")
+    return int(failed)

@@ -122,7 +122,7 @@ def measure(
 
 
 def rows(names: list[str], device: str, suite: str):
-    """A row for each model; one that finds no room says so under `failed`."""
+    """A row for each model; one that finds no room, or meets another error of the card's, says so under `failed`."""
     where = usable(device)
     if where.type != "cpu":  # what is compiled or loaded at its first use is no part of an inference
         measure(build(CAUSAL, "GPT2Config", WARM, device), torch.tensor([[5, 6, 7]]), device, suite)
@@ -134,6 +134,8 @@ def rows(names: list[str], device: str, suite: str):
             row |= measure(model, tokens, device, suite, room_for(model, where))
         except (MemoryError, torch.OutOfMemoryError) as error:
             row["failed"] = str(error).splitlines()[0]
+        except RuntimeError as error:  # what was measured before is not lost with it
+            row["failed"] = f"{type(error).__name__}: {f'{error} '.splitlines()[0].strip()}"
         model = None  # before the next one is made
         if where.type == "cuda":
             torch.cuda.empty_cache()
@@ -142,7 +144,7 @@ def rows(names: list[str], device: str, suite: str):
 
 def line(row: dict) -> str:
     if row["failed"]:
-        return f"{row['case']:14} no room: {row['failed']}"
+        return f"{row['case']:14} failed: {row['failed']}"
     times = "".join(f"{duration(row[key]):>10}" for key in ("online_s", "offline_s", "lan_s", "wan_s"))
     volumes = f"{size(row['sent_bytes']):>10}{row['rounds']:>8}{size(row['key_bytes']):>10}"
     return f"{row['case']:14}{times}{volumes}{row['max_err']:>11.2g}{row['same_answer']:>7.0%}"

@@ -65,7 +65,7 @@ class DealerService(OneTime):
             several.deal(d)
         except NONSENSE as error:  # what shapes alone did not tell
             raise _refusal(correlation, error) from error
-        return pack_corrections(d.corrections, party, self.parties).cpu().numpy()
+        return devices.to_host(pack_corrections(d.corrections, party, self.parties)).numpy()
 
     def _check(self, correlation, count):
         size = count * _bytes(correlation, self.parties)

@@ -10,6 +10,7 @@ import torch
 
 from ..kernels.dry import Dry
 from ..once import OneTime, ReuseError
+from ..runtime.device import received
 from ..stream import Stream
 from .dealer import (
     Dealing,
@@ -152,7 +153,7 @@ class RemoteDealer(Source):
             nonlocal answer
             if answer is None:
                 request = {"serial": serial, "part": i, "count": count, "correlation": to_json(part)}
-                answer = _as_tensor(self.client.request("deal", request)[1]).to(self.device)
+                answer = received(_as_tensor(self.client.request("deal", request)[1]), self.device)
                 self.sent += answer.numel()
             if answer.numel() < size:
                 raise ValueError(f"the dealer's answer is too short for {part}: is it of another version?")

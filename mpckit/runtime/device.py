@@ -51,9 +51,8 @@ def to_host(tensor: torch.Tensor) -> torch.Tensor:
     return host
 
 
-def received(data, device: torch.device) -> torch.Tensor:
-    """Bytes that have come (uint8 array) on the device: once they are there, what they lay in may go."""
-    host = torch.from_numpy(data)
+def received(host: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Bytes that have come (uint8) on the device: what they lay in may go at once."""
     if torch.device(device).type != "cuda" or not host.numel():
         return host.to(device)
     pinned = torch.empty(host.shape, dtype=host.dtype, pin_memory=True)  # which torch keeps until it has been read

@@ -80,7 +80,7 @@ def payload(ask, peer: int) -> bytes | np.ndarray:
 def answers(ask, me: int, received: dict, device="cpu") -> list:
     """This party's answers, one per item and on `device`, from the other parties' bytes ({peer: uint8 array})."""
     at, out = dict.fromkeys(received, 0), []
-    received = {peer: on_device(data, device) for peer, data in received.items()}
+    received = {peer: on_device(torch.from_numpy(data), device) for peer, data in received.items()}
 
     def take(peer, shape, bits):
         size = kernels.packed_bytes(torch.Size(shape).numel(), bits)

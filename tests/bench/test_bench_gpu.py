@@ -7,13 +7,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mpckit.__main__ import main
 from mpckit.bench import gpu, kernels, shapes
+from mpckit.bench.options import Options
 
+ROWS = shapes.rows
 DOCS = Path(__file__).parents[2] / "docs" / "gpu.md"
 
 
@@ -70,6 +73,44 @@ def test_a_model_that_finds_no_room_is_a_row(monkeypatch):
     assert "no room on cuda:0" in gpu.shape_line("gpt2", row) and "no room on cuda:0" in shapes.line(row)
 
 
+def cases(device, n):
+    yield "prg", "G blocks", 1, lambda: None
+
+
+def test_what_was_measured_is_printed_where_a_model_fails(monkeypatch, capsys):
+    def failing(*_):
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED\nmore")
+
+    monkeypatch.setattr(kernels, "usable", lambda name: torch.device("meta"))
+    monkeypatch.setattr(kernels, "cases", cases)
+    monkeypatch.setattr(gpu, "here", lambda device: "Measured on: a stand-in")
+    monkeypatch.setattr(shapes, "rows", lambda names, device, suite: ROWS(["gpt2"], "cpu", suite))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(shapes, "build", failing)
+    assert main(["bench", "gpu"]) == 1
+    page = capsys.readouterr().out
+    assert "| gpt2 | failed: RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED |" in page and "| prg | " in page
+
+
+def test_the_card_is_asked_its_name_before_hours_of_measuring(monkeypatch):
+    def nobody(*_, **__):
+        raise FileNotFoundError("nvidia-smi")
+
+    asked = []
+    monkeypatch.setattr(kernels, "usable", lambda name: torch.device("meta"))
+    monkeypatch.setattr(kernels, "rates", lambda *_: asked.append("rates") or 1 / 0)
+    monkeypatch.setattr(gpu, "here", lambda device: asked.append("here"))
+    with pytest.raises(ZeroDivisionError):
+        gpu.main([], Options())
+    assert asked == ["here", "rates"]
+    monkeypatch.undo()
+    monkeypatch.setattr(gpu.subprocess, "run", nobody)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    monkeypatch.setattr("mpckit.kernels.cuda.launch.load_cupy", lambda: SimpleNamespace(__version__="14.2.0"))
+    said = gpu.here(torch.device("cuda:0"))
+    assert said.startswith("Measured on: NVIDIA H200, driver unknown (nvidia-smi") and "cupy 14.2.0" in said
+
+
 def test_the_command_fills_the_page():
     """From end to end on a device that stands in for a GPU, in a process of its own, with cases that are small."""
     pytest.importorskip("transformers")
@@ -81,7 +122,7 @@ def test_the_command_fills_the_page():
     text, rows = done.stdout, [line for line in done.stdout.splitlines() if line.startswith("| ")]
     assert gpu.MISSING not in text and "Measured on: a stand-in" in text and "shape that ran: llama2-13b." in text
     expected = len(list(kernels.cases(torch.device("meta"), kernels.FULL))) + len(shapes.SHAPES) + 2
-    assert len(rows) == expected and not any("no room" in row for row in rows)
+    assert len(rows) == expected and not any("failed" in row for row in rows)
     for row in rows[-len(shapes.SHAPES) :]:
         assert row.endswith(" 100% |") and float(row.split(" | ")[-2]) < 0.05
     assert len(done.stderr.splitlines()) == expected - 2, "whoever waits sees each figure as it comes"

@@ -691,3 +691,14 @@ def test_an_answer_of_the_wrong_length_is_noticed():
         line.by = by
         with pytest.raises(ValueError, match=f"the dealer's answer is too {what}"):
             RemoteDealer(1, 2, seeds(2)[1], line).deal(serial, Square((3,)))
+
+
+def test_corrections_leave_and_come_by_the_ways_of_messages(monkeypatch):
+    """From a GPU and to one by pinned memory."""
+    went = []
+    monkeypatch.setattr(service_module.devices, "to_host", lambda words: went.append("to the host") or words)
+    monkeypatch.setattr("mpckit.offline.source.received", lambda said, device: went.append("from the line") or said)
+    service = DealerService(2)
+    parties = [RemoteDealer(p, 2, seeds(2)[p], Line(service, p)) for p in (0, 1)]
+    parties[1].deal(0, Square((3,)))
+    assert went == ["to the host", "from the line"]

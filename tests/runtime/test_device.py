@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -116,6 +117,49 @@ def test_importing_mpckit_imports_no_cupy_and_a_session_on_the_cpu_neither():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HERE.parents[1])
     assert done.stdout.splitlines() == ["[1.0, 1.0]", "False"], done.stderr
+
+
+# ---- messages ----------------------------------------------------------------------------------------
+
+
+class There(torch.Tensor):
+    """As if on a GPU, or about to go there."""
+
+    device = property(lambda self: torch.device("cuda:0"))
+
+    def to(self, device, non_blocking=False):
+        assert device == self.device and non_blocking
+        return self
+
+
+@pytest.fixture
+def locked(monkeypatch):
+    """What was asked of memory that a card reads and writes by itself, and when the host waited for a stream."""
+    did, empty = [], torch.empty
+
+    def made(shape, dtype, pin_memory):
+        did.append(("locked", pin_memory))
+        return empty(shape, dtype=dtype).as_subclass(There)
+
+    stream = SimpleNamespace(synchronize=lambda: did.append("waited"))
+    monkeypatch.setattr(torch, "empty", made)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    return did
+
+
+def test_a_message_leaves_by_locked_memory_and_is_there_before_it_is_sent(locked):
+    said = torch.arange(5, dtype=torch.uint8)
+    assert torch.equal(devices.to_host(said), said) and locked == []
+    assert devices.to_host(said.as_subclass(There)).tolist() == [0, 1, 2, 3, 4]
+    assert locked == [("locked", True), "waited"]
+
+
+def test_a_message_comes_by_locked_memory_and_nobody_waits_for_it(locked):
+    said, card = torch.arange(5, dtype=torch.uint8), torch.device("cuda:0")
+    assert torch.equal(devices.received(said, torch.device("cpu")), said) and locked == []
+    found = devices.received(said, card)
+    said.fill_(9)  # the frame's memory is used again
+    assert found.tolist() == [0, 1, 2, 3, 4] and locked == [("locked", True)]
 
 
 # ---- no room -----------------------------------------------------------------------------------------
