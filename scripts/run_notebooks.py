@@ -8,6 +8,7 @@ For whoever changes a notebook, or a figure in one. Each is run from the top in 
 A cell that fails stops the script; a cell tagged "puzzle" is left as the reader will find it.
 """
 
+import importlib.util
 import os
 import re
 import shutil
@@ -29,6 +30,8 @@ MACHINE = re.compile(r"/tmp\S*?ipykernel_\d+\S*?\.py|" + re.escape(str(ROOT)))
 
 def main(paths: list[Path]):
     browser = os.environ.get("BROWSER_PATH") or shutil.which("chromium") or shutil.which("google-chrome")
+    if importlib.util.find_spec("kaleido") is None:  # a browser alone draws nothing
+        browser = None
     if browser:
         os.environ["BROWSER_PATH"] = browser
     os.environ.setdefault("OMP_NUM_THREADS", "1")
