@@ -1,7 +1,8 @@
 """Where the public part of weights waits: on the device up to a bound, beyond it in host memory.
 
 What waits on the host comes when a layer asks, and what the layer after it will ask for sets out at once, on a stream
-of its own: two layers are on the device, the one that is computed with and the next.
+of its own. The host, which goes on before the device has computed, is held back to one layer before it: so no more than
+three are there, the one that is computed with, the next, and the one after.
 """
 
 import weakref
@@ -24,6 +25,7 @@ class Weights:
         self._hosts = weakref.WeakValueDictionary()  # number → tensor in host memory
         self._there: dict[int, tuple] = {}  # number → (tensor on the device, when it has come)
         self._after, self._last, self._count = {}, None, 0  # which one was asked for after which
+        self._asked = None  # when what was queued before the last one was asked for is done
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def keep(self, value: Shared, dealer) -> Shared:
@@ -56,6 +58,7 @@ class Weights:
     def _fetch(self, number: int, host: torch.Tensor) -> torch.Tensor:
         if number != self._last:
             self._after[self._last], self._last = number, number
+            self._keep_back()
             came = self._there.get(number)
             self._there.clear()  # what was used before goes first
             self._there[number] = came or self._sent(host)
@@ -68,6 +71,15 @@ class Weights:
             now.wait_event(came)
             tensor.record_stream(now)  # its memory is not given out again before what is queued now is done
         return tensor
+
+    def _keep_back(self):
+        """Wait until the device is at the layer before. Where it is far behind, memory that it still reads is not given
+        out again, and each layer asked for would take new memory.
+        """
+        if self._copies is not None:
+            before, self._asked = self._asked, torch.cuda.current_stream(self.device).record_event()
+            if before is not None:
+                before.synchronize()
 
     def _sent(self, host):
         self.fetched += host.nbytes

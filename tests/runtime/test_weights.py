@@ -6,7 +6,9 @@
 That results and transcripts are those of a CPU is tested with the stand-in for a GPU (`test_device.py`).
 """
 
+import contextlib
 import gc
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -115,3 +117,32 @@ def test_no_room_on_the_host_says_which_budget(monkeypatch):
     tensor = torch.zeros(200, dtype=torch.int64)
     with pytest.raises(MemoryError, match=r"weights of 1.6 kB \(CUDA error: out of memory\).*higher weight_memory"):
         Weights(0, torch.device("meta")).hold(tensor)
+
+
+def test_the_host_is_one_layer_before_the_device_at_most(monkeypatch):
+    """A stream whose events say when they were waited for."""
+    log = []
+
+    class Stream:
+        def record_event(self):
+            number = sum(entry[0] == "asked" for entry in log)
+            log.append(("asked", number))
+            return SimpleNamespace(synchronize=lambda: log.append(("waited", number)))
+
+        def wait_event(self, event):
+            log.append(("queued",))
+
+    copies = SimpleNamespace(record_event=object)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device, stream=Stream(): stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
+    weights = Weights(0, torch.device("meta"))
+    loads = [weights.hold(torch.ones(3, device="cpu")) for _ in range(4)]
+    weights._copies = copies
+    for load in loads:
+        load()
+        load()  # the other party's turn
+    assert [entry for entry in log if entry[0] != "queued"] == [
+        ("asked", 0), ("asked", 1), ("waited", 0), ("asked", 2), ("waited", 1), ("asked", 3), ("waited", 2),
+    ]  # fmt: skip
+    assert len(log) == 7 + 2 * len(loads), "and the device waits for each copy, whoever asks"
