@@ -132,8 +132,8 @@ def test_the_host_is_one_layer_before_the_device_at_most(monkeypatch):
         def wait_event(self, event):
             log.append(("queued",))
 
-    copies = SimpleNamespace(record_event=object)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device, stream=Stream(): stream)
+    copies, computing = SimpleNamespace(record_event=object), Stream()
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: computing)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
     weights = Weights(0, torch.device("meta"))
