@@ -59,6 +59,8 @@ def test_names_and_defaults():
         ({"suite": FssSuite(), "truncation": "exact"}, "to the suite itself: FssSuite"),
         ({"suite": FssSuite(), "range_bits": 40}, "to the suite itself: FssSuite"),
         ({"suite": "auto", "parties": 3, "range_bits": 1}, "2 to 64 bits, not 1"),
+        ({"suite": "auto", "key_budget": -1}, "key_budget is a number of bytes, 0 for none, not -1"),
+        ({"suite": "fss", "key_memory": -1}, "key_memory is a number of bytes, 0 for none, not -1"),
     ],
 )
 def test_what_does_not_exist(options, words):

@@ -207,6 +207,8 @@ class Team:
         if not self.dealer:
             raise TeamError("this team has no dealer to prepare what a program draws: cluster(parties) starts one")
         options = self.session_options | options
+        if own := options.keys() & {"parties", "here", "wire", "dealer", "meta"}:
+            raise ValueError(f"{min(own)}= is the team's to say, which has {self.parties} parties: cluster(…)")
         planned = silently(plan, program, *(resolve(a, None) for a in args), parties=self.parties, **options)
         if options.get("suite") == "auto":
             options["suite"] = planned.report.suite

@@ -63,6 +63,9 @@ class Session(Driver):
     ):  # fmt: skip
         if parties < 2:
             raise ValueError(f"secure computation needs at least two parties, not {parties}")
+        for name, most in dict(key_budget=key_budget, key_memory=key_memory, weight_memory=weight_memory).items():
+            if most is not None and most < 0:
+                raise ValueError(f"{name} is a number of bytes, 0 for none, not {most}")
         device = torch.device("meta") if meta else devices.usable(device, None if wire is None else here[0])
         key_memory = key_memory if meta or key_memory is not None else devices.key_memory(device, wire is None)
         self.key_memory, self.weight_memory = key_memory, weight_memory

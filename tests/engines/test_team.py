@@ -144,6 +144,12 @@ def test_what_does_not_fit_is_told_its_owner_and_not_the_others():
     assert caught.value.party == 0  # the notebook hears it from party 0; `test_wire.py` sees what party 1 hears
 
 
+@pytest.mark.parametrize("option", ["parties", "dealer", "wire", "here", "meta"])
+def test_what_the_team_decides_is_no_option_of_a_run(team, option):
+    with pytest.raises(ValueError, match=rf"{option}= is the team's to say, which has {team.parties} parties"):
+        team.run(product, torch.ones(1), torch.ones(1), **{option: 2})
+
+
 def test_a_team_without_a_dealer_runs_no_program():
     with mk.cluster(2, dealer=False) as team, pytest.raises(TeamError, match="no dealer"):
         team.run(too_large, mk.only(0, torch.ones(1)))
