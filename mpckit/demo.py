@@ -24,7 +24,7 @@ def classify(images, model):
 def main(digits: int = 20, parties: int = 2, page: str = "demo.html") -> int:
     """Run it, print the table, write the page. Returns the exit status: 0 if all predictions agree with plaintext.
 
-    Raises SystemExit for a number of digits that the kit does not bring.
+    Raises SystemExit for digits that the kit does not bring, for less than two parties, for a page without a folder.
     """
     # Jupyter's machinery, and what only a demo needs, are imported when it runs: the core does without.
     from .engines.ownership import only
@@ -36,6 +36,10 @@ def main(digits: int = 20, parties: int = 2, page: str = "demo.html") -> int:
     data, model = load_digits(), lenet(pretrained=True)
     if not 1 <= digits <= len(data):
         raise SystemExit(f"--digits takes 1 to {len(data)}, not {digits}")
+    if parties < 2:
+        raise SystemExit(f"--parties takes 2 or more, not {parties}")
+    if not (folder := Path(page).parent).is_dir():
+        raise SystemExit(f"--html {page}: there is no folder {folder}")
     images, labels = data.images[:digits], data.labels[:digits]
     with torch.no_grad():
         plain = model(images)

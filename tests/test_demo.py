@@ -20,6 +20,14 @@ def test_three_digits_are_read_and_billed(capsys, tmp_path):
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=['\"]https?:", text)
 
 
-def test_more_digits_than_there_are_is_an_error():
-    with pytest.raises(SystemExit, match="1 to 1000"):
-        main(["demo", "--digits", "1001"])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--digits 1001", "--digits takes 1 to 1000, not 1001"),
+        ("--parties 1", "--parties takes 2 or more, not 1"),
+        ("--html nowhere/page.html", "--html nowhere/page.html: there is no folder nowhere"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_before_anything_starts(options, words):
+    with pytest.raises(SystemExit, match=words):
+        main(["demo", *options.split()])
