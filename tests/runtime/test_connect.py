@@ -392,6 +392,7 @@ def test_ctrl_c_while_the_others_are_waited_for(folders, tmp_path):
         assert process.returncode == 1 and not out and "mpckit: interrupted" in err and "Traceback" not in err, err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a system with other signals")
 def test_a_dealer_that_is_stopped_is_missed_by_both(folders, tmp_path):
     """It is there, and answers nothing any more: parties that wait for pieces do so for as long as was agreed."""
     (tmp_path / "program.py").write_text(LONG)
