@@ -12,6 +12,7 @@ import torch
 
 from .cell import Cell, SecretError
 from .ring import Ring
+from .runtime.device import room_to_compute
 from .runtime.session import Session, Shared
 from .share import BShare
 
@@ -91,7 +92,7 @@ class SecretTensor(torch.Tensor):
         if next(secrets_in((*args, *kwargs.values())), None) is None:
             out = replace(_on_public(func, args, kwargs), lambda x: cls.constant(x, session), torch.Tensor)
         else:
-            with session.meter.scope(func.overloadpacket.__name__), session.dry:
+            with session.meter.scope(func.overloadpacket.__name__), session.dry, room_to_compute(session):
                 out = (on_dispatch.get() or answer)(func, args, kwargs)
             # What no secret has a part in, the gradient of a bias say, is a constant in the guise of a secret.
             out = replace(out, lambda x: cls.constant(x, session) if _is_public(x) else x, torch.Tensor)

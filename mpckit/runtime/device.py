@@ -94,3 +94,8 @@ def room(session, what):
             f"no room on {session.device} for {what()} ({said}): waiting keys may take {keys} there, give the session "
             f"a lower key_memory; {stay}; or share fewer rows at once, or take suite='bits', which is dealt a tenth"
         ) from error
+
+
+def room_to_compute(session):
+    """`room` for what runs now, by its layer and operator."""
+    return room(session, lambda: f"what {session.meter.path or 'the program'} computes")

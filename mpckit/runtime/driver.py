@@ -82,7 +82,7 @@ class Driver(OneTime):
             for party, generator, reply in zip(self.here, generators, replies):
                 since = self.clock.now()
                 try:
-                    with devices.room(self, lambda: f"what {self.meter.path or 'the program'} computes"):
+                    with devices.room_to_compute(self):
                         asks.append(generator.send(reply))
                 except StopIteration as stop:
                     done[party] = stop.value
@@ -93,7 +93,8 @@ class Driver(OneTime):
                     rounds.diverged({p: "at the end" if p in done else next(said) for p in self.here})
                 self._book("Return", spans, speaker=generators[0])
                 return gathered(list(done.values())) if gather else list(done.values())
-            replies = self.answer(generators, asks, spans)
+            with devices.room_to_compute(self):
+                replies = self.answer(generators, asks, spans)
 
     def answer(self, generators, asks, spans) -> list:
         """The answers to what the hosted parties' generators just said; `spans`, {party: two moments}: how long they

@@ -189,6 +189,24 @@ def test_no_room_for_what_is_computed_names_the_place():
         session.run(protocol)
 
 
+@pytest.mark.parametrize(
+    ("place", "run", "named"),
+    [
+        ("mpckit.share.AShare.map", lambda x: x.flip(0), "what attention/flip computes"),
+        ("mpckit.runtime.round.join", lambda x: x * x, "what attention/mul computes"),
+        ("mpckit.aten.shape._join", lambda x: torch.cat((x, x)), "what attention/cat computes"),
+    ],
+    ids=["locally", "of a round's answer", "of several"],
+)
+def test_no_room_outside_of_a_protocol_says_the_same(monkeypatch, place, run, named):
+    with mk.simulate() as session, session.scope("attention"):
+        x = mk.secret(torch.ones(3), owner=0)
+        monkeypatch.setattr(place, full)
+        with pytest.raises(MemoryError, match=named) as caught:
+            run(x)
+    assert "20.00 GiB" in str(caught.value) and "give the session a lower key_memory" in str(caught.value)
+
+
 def test_no_room_beside_weights_names_their_budget(monkeypatch):
     session = mk.simulate(weight_memory=5 << 20)
     monkeypatch.setattr(session.dealer, "deal", full)
