@@ -87,6 +87,7 @@ def test_a_session_has_the_same_transcript(program, session):
     (expected, here, _), (value, there, _) = found["cpu"], found["cuda"]
     assert value.device.type == "cuda" and torch.equal(expected, value.cpu())
     assert list(here.transcript) == list(there.transcript) and here.report().sent() == there.report().sent()
+    assert there.report().compute() > 0 and there.report().offline_seconds > 0, "seconds come by the card's events"
 
 
 @pytest.mark.parametrize("program", on_card.APART)
