@@ -104,6 +104,7 @@ _register(VIEWS, view)
 for _name, _twin in {
     "t": "t_", "transpose.int": "transpose_", "unsqueeze": "unsqueeze_",
     "squeeze": "squeeze_", "squeeze.dim": "squeeze_.dim", "squeeze.dims": "squeeze_.dims",
+    "as_strided": "as_strided_",
 }.items():  # fmt: skip
     row(_twin)(partial(view_in_place, overload(_name), overload(_twin)))
 _register(MOVES, move)

@@ -129,6 +129,8 @@ CASES = [
     case("AvgPool1d", nn.AvgPool1d(3, 2, 1), SIGNAL),
     case("AdaptiveAvgPool2d", nn.AdaptiveAvgPool2d((4, 2)), IMAGE),
     case("AdaptiveAvgPool2d to one", nn.AdaptiveAvgPool2d(1), IMAGE),
+    case("averages, channels last", lambda x: F.adaptive_avg_pool2d(x.permute(0, 3, 1, 2), 1), IMAGE),
+    case("an average of steps, channels last", lambda x: F.adaptive_avg_pool1d(x.mT, 1), SIGNAL),
     case("AdaptiveAvgPool1d", nn.AdaptiveAvgPool1d(5), SIGNAL),
     case("AdaptiveMaxPool2d", nn.AdaptiveMaxPool2d((4, 2)), IMAGE),
     case("AdaptiveMaxPool1d", nn.AdaptiveMaxPool1d(5), SIGNAL),
