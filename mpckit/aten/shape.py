@@ -176,6 +176,8 @@ def to_copy(x, dtype=None, **_):
         return clone(x)
     if dtype == torch.bool:
         return torch.ne(x, 0)
+    if dtype.is_complex:
+        raise SecretError(f"a secret has no complex numbers ({dtype}): compute with the real and the imaginary part")
     if dtype.is_floating_point:
         return fixed_point(x)
     if is_float(x):

@@ -207,3 +207,8 @@ def test_by_keys(this):
 def test_a_secret_index_into_public_numbers_is_refused():
     with mk.simulate(), pytest.raises(mk.SecretError, match="the index must be public and the data secret"):
         torch.zeros(3, 2).scatter(1, mk.secret([[0], [1], [0]], owner=0), torch.ones(3, 1))
+
+
+def test_complex_numbers_are_refused_as_such():
+    with mk.simulate(), pytest.raises(mk.SecretError, match="no complex numbers .*complex64"):
+        mk.secret([1.0], owner=0).to(torch.complex64)
