@@ -13,6 +13,7 @@ from ..correlations import Compare, Ramp, Select, TruncRelu
 from ..ring import lsr, ones
 from ..share import AShare, BShare
 from .compare import at_least_opened, below, drelu
+from .widths import check_fraction
 
 
 def select(b: BShare, x: AShare, bits: int | None = None) -> Protocol[AShare]:
@@ -85,6 +86,7 @@ def relu_truncated(
     """
     if not 0 < by < x.bits - 1:
         raise ValueError(f"a {x.bits}-bit ring can drop 1 to {x.bits - 2} bits, not {by}")
+    check_fraction(x, by)
     bits, form = min(bits or x.bits, x.bits - by), "dpf" if form == "dcf" else form
     r, dealt, sign, s, high, top, s_sum, s_high, s_top, *more = yield Draw(
         TruncRelu(tuple(x.shape), x.bits, by, bits, exact, form)

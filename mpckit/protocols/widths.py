@@ -31,6 +31,7 @@ def truncate(
     bits = min(bits or x.bits, x.bits)
     if not 0 < by < bits - 1:
         raise ValueError(f"a {bits}-bit ring can drop 1 to {bits - 2} bits, not {by}")
+    check_fraction(x, by)
     if mode == "local":
         data = x.ring.reduce(x.data)
         return x.like(data >> by if x.first else -(-data >> by), x.frac - by)
@@ -40,6 +41,12 @@ def truncate(
     x_hat = yield Open(x.narrow(bits) + (1 << (bits - 2)) + r)
     out = x.like(kernels.truncated(x_hat, r_high.data, r_top.data, bits, by, x.first), x.frac - by)
     return out - (yield from _borrowed(x_hat, *borrow, by, out.ring)) if exact else out
+
+
+def check_fraction(x: AShare, by: int) -> None:
+    """Raises ValueError where a number has fewer fraction bits than are to be dropped."""
+    if by > x.frac:
+        raise ValueError(f"a number with {x.frac} fraction bits cannot drop {by} of them")
 
 
 def _borrowed(x_hat, dealt, by, ring) -> Protocol[AShare]:

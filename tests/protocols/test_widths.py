@@ -15,6 +15,7 @@ from desk import ALL, FORMS, PAIRS, PARTIES, Desk, edges, every_pair, numbers
 from mpckit.protocols.arithmetic import mul
 from mpckit.protocols.bit_suite import BitSuite
 from mpckit.protocols.fss_suite import FssSuite
+from mpckit.protocols.gates import relu_truncated
 from mpckit.protocols.widths import extend, truncate, truncate_reduce, wrap
 from mpckit.ring import Ring, ones
 from mpckit.runtime.session import Session
@@ -216,6 +217,16 @@ def test_what_cannot_be_dropped_raises():
                 desk.run(truncate, desk.secret(torch.tensor([1])), by, mode)
     with pytest.raises(ValueError, match="two parties"):
         Session(3, truncation="local")
+
+
+@pytest.mark.parametrize("protocol", [truncate, relu_truncated])
+def test_fraction_bits_that_are_not_there_are_not_dropped(protocol):
+    desk = Desk(2, 64, frac=5)
+    x = desk.secret(torch.tensor([1]))
+    rounds = desk.meter.total().rounds
+    with pytest.raises(ValueError, match="a number with 5 fraction bits cannot drop 6 of them"):
+        desk.run(protocol, x, 6)
+    assert desk.meter.total().rounds == rounds, "before anything is sent"
 
 
 # ---- millions of samples -------------------------------------------------------------------------
