@@ -56,7 +56,8 @@ largest output is the same. Largest Llama2 shape that ran: {largest}.
 
 Both parties in one process on one card, which is what is measured above. Parties in processes of their own,
 `cluster(device="cuda")`: each takes a card of its own, and so does the dealer, and they share where there are too few;
-messages go by pinned host memory and TCP. There is no NCCL: nobody has had two cards to try it on.
+messages go by pinned host memory and TCP. There is no NCCL: nobody has had two cards to try it on. Between two messages
+the host waits for no card; what a card computes is clocked by its own events.
 
 A gate's end is one kernel: its message is unpacked and joined with the own share in one, the walk to all thresholds
 with what makes a sign of it in one, truncation and selection in one. Look-ups spell a key's code out and add the table
