@@ -54,7 +54,7 @@ def written(case: Archived, suite: str) -> dict:
     prompt, start = case.encode(tokenizer), time.process_time()
     want = torch.cat(list(generate(model, prompt, case.tokens, stop=case.stop)))
     with Session(2, suite=suite) as session:
-        got, bills = [], []
+        got, bills = [], [(0, 0)]  # rounds and bytes so far
         for token in generate(private(model, owner=1), prompt, case.tokens, stop=case.stop):
             got.append(token)
             report = session.report()

@@ -15,6 +15,10 @@ class Silence:
         swallowed = not self.over and threading.get_ident() == self._thread
         return len(text) if swallowed else self.under.write(text)
 
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
     def __getattr__(self, name):
         return getattr(self.under, name)
 

@@ -58,6 +58,7 @@ class Driver(OneTime):
             warm_up()  # here a party's clock runs on between two words
         self._entered, self._lock, self._last = None, threading.RLock(), time.perf_counter()
         self._serial = self._step = 0
+        self._waited = 0.0  # seconds, for the last draw
 
     def run(self, protocol, *args):
         """Run `protocol(*args)` for every hosted party.

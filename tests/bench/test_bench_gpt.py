@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -129,6 +130,13 @@ def test_a_model_from_an_archive_writes_the_same(archived, capsys):
         assert (row["tokens"], row["alike"], row["ok"]) == (4, 4, True) and len(row["text"].split()) == 4
         assert row["rounds"] > 20 and row["sent"] > 1000, "a token goes through every layer"
         assert "4 of 4 tokens as in plaintext" in bench._line(row)
+
+
+def test_a_model_from_an_archive_may_end_with_its_first_token(archived, monkeypatch, capsys):
+    first = run(capsys, "small")[1][0]["text"].split()[0]
+    monkeypatch.setattr(bench, "ARCHIVED", [replace(archived, stop=(int(first),))])
+    status, rows = run(capsys, "small")
+    assert status == 0 and all((row["tokens"], row["text"]) == (1, first) and row["rounds"] > 20 for row in rows)
 
 
 def test_a_model_from_an_archive_that_writes_something_else_is_not_met(archived, monkeypatch, capsys):

@@ -11,6 +11,7 @@ from mpckit.engines.silence import silently
 def test_one_thread_is_silent_and_another_is_heard(capsys):
     def program(x):
         print("planned", x)
+        sys.stdout.writelines(["planned, too\n"])
         thread = threading.Thread(target=print, args=("a button was pressed",))
         thread.start(), thread.join()
         sys.stdout.flush()

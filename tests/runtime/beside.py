@@ -2,6 +2,7 @@
 
 import threading
 
+from mpckit.runtime.dealing import DealerClient, serve
 from mpckit.runtime.doors import listen
 from mpckit.runtime.sockets import PeerError
 
@@ -40,3 +41,18 @@ def admitting(callers, timeout=5.0, tls=None):
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
     return door, thread, result
+
+
+def dealing_for(parties, answer=b"", **options):
+    """A dealer that gives everybody this answer: (its thread, a line for each party, [how it ended, if it failed])."""
+    door, outcome = listen(), []
+
+    def work():
+        try:
+            serve(door, TOKEN, range(parties), lambda *_: ({}, answer), **options)
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread, [DealerClient(door.address, p, TOKEN) for p in range(parties)], outcome

@@ -9,10 +9,10 @@ import time
 
 import numpy as np
 import pytest
-from beside import TOKEN, admitting
+from beside import TOKEN, admitting, dealing_for
 
 from mpckit.runtime import dealing, doors, peer, wire
-from mpckit.runtime.dealing import DealerClient, serve
+from mpckit.runtime.dealing import DealerClient
 from mpckit.runtime.doors import dial, listen
 from mpckit.runtime.frames import HEADER, LONGEST, Direction, Word
 from mpckit.runtime.sockets import (
@@ -187,17 +187,7 @@ def test_last_words_do_not_steer_a_terminal():
 
 
 def test_last_words_through_the_dealer_do_not_either():
-    listener, outcome = listen(), []
-
-    def work():
-        try:
-            serve(listener, TOKEN, {0, 1}, lambda *_: ({}, b""))
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    honest, liar = (DealerClient(listener.address, p, TOKEN) for p in range(2))
+    thread, (honest, liar), outcome = dealing_for(2)
     liar.abort("\x1b[2J" + "A" * 5000)
     thread.join(9)
     with pytest.raises(PeerError, match="the dealer failed: party 1 failed: ") as caught:
@@ -348,14 +338,6 @@ def test_a_listener_that_is_no_mpckit():
                 dial(server.getsockname(), 1, 0, TOKEN, timeout=3)
 
 
-def test_a_silent_listener_is_left_after_the_time_given():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        start = time.perf_counter()
-        with pytest.raises(PeerError, match="does not answer .*timed out"):
-            dial(server.getsockname(), 1, 0, TOKEN, timeout=1)
-        assert time.perf_counter() - start < 3
-
-
 def test_a_crowd_of_silent_strangers_keeps_nobody_out(monkeypatch):
     monkeypatch.setattr(doors, "ADMISSION", 0.5)
     listener, thread, result = admitting({1})
@@ -390,17 +372,7 @@ GARBAGE = {
 @pytest.mark.parametrize("what", GARBAGE)
 def test_garbage_for_the_dealer(what):
     """The dealer says who sent it, to the others as well."""
-    listener, outcome = listen(), []
-
-    def work():
-        try:
-            serve(listener, TOKEN, {0, 1}, lambda *_: ({}, b""))
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    honest, liar = (DealerClient(listener.address, p, TOKEN) for p in range(2))
+    thread, (honest, liar), outcome = dealing_for(2)
     liar._sock.sendall(GARBAGE[what])
     thread.join(9)
     assert isinstance(outcome[0], ProtocolError) and outcome[0].party == 1 and not Trap.sprung
@@ -424,17 +396,7 @@ def test_garbage_from_the_dealer(what):
 
 def test_half_a_request_does_not_hold_up_the_dealer_for_ever(monkeypatch):
     monkeypatch.setattr(dealing, "SILENCE", 0.5)
-    listener, outcome = listen(), []
-
-    def work():
-        try:
-            serve(listener, TOKEN, {0}, lambda *_: ({}, b""))
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    client = DealerClient(listener.address, 0, TOKEN)
+    thread, (client,), outcome = dealing_for(1)
     client._sock.sendall(dealing.SIZES.pack(100, 0) + b"{")
     thread.join(5)
     assert isinstance(outcome[0], PeerError) and "party 0" in str(outcome[0])

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from beside import TOKEN, admitting
+from beside import TOKEN, admitting, dealing_for
 from test_wire_attacks import facing, turn
 
 from mpckit.runtime import dealing, doors, wire
@@ -45,9 +45,15 @@ def test_a_stranger_who_drips_is_dismissed_in_time(monkeypatch):
     thread.join(5)
 
 
-def test_a_listener_that_drips_is_left_after_the_time_given():
+@pytest.mark.parametrize("does", [lambda sock: threading.Event(), dripping], ids=["is silent", "drips"])
+def test_a_listener_that_does_not_come_to_the_point_is_left_after_the_time_given(does):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=lambda: dripping(server.accept()[0]).wait(20), daemon=True).start()
+
+        def answer():
+            caller, _ = server.accept()  # kept open
+            does(caller).wait(20)
+
+        threading.Thread(target=answer, daemon=True).start()
         start = time.perf_counter()
         with pytest.raises(PeerError, match="does not answer .*timed out"):
             dial(server.getsockname(), 1, 0, TOKEN, timeout=1)
@@ -116,21 +122,6 @@ def test_a_request_that_drips_does_not_hold_up_the_others(monkeypatch):
     assert time.perf_counter() - start < 3 and outcome[0].party == 1
 
 
-def dealing_for(parties):
-    """A dealer that answers everything with nothing: its thread, a line for each party, and how it ended."""
-    listener, outcome = listen(), []
-
-    def work():
-        try:
-            serve(listener, TOKEN, range(parties), lambda *_: ({}, b""))
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread, [DealerClient(listener.address, p, TOKEN) for p in range(parties)], outcome
-
-
 def test_a_dealer_that_says_nothing_is_waited_for_as_long_as_was_agreed():
     listener, lines = listen(), []
     threading.Thread(target=lambda: lines.append(listener.accept(DEALER, {0}, TOKEN)), daemon=True).start()
@@ -143,17 +134,7 @@ def test_a_dealer_that_says_nothing_is_waited_for_as_long_as_was_agreed():
 
 def test_a_party_that_does_not_read_its_answer_does_not_hold_up_the_dealer():
     """It asks for more than the sockets' buffers hold, and takes in nothing of it."""
-    listener, outcome = listen(), []
-
-    def work():
-        try:
-            serve(listener, TOKEN, {0, 1}, lambda *_: ({}, bytes(64 << 20)), patience=0.5)
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    honest, deaf = (DealerClient(listener.address, p, TOKEN) for p in range(2))
+    thread, (honest, deaf), outcome = dealing_for(2, bytes(64 << 20), patience=0.5)
     start = time.perf_counter()
     dealing._send(deaf._sock, {"kind": "triples"})
     with pytest.raises(PeerError, match="the dealer failed: party 1 has not taken in what it asked for within 0.5 s"):
